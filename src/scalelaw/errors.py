@@ -1,0 +1,100 @@
+"""Every exception scalelaw raises on purpose.
+
+    ScalelawError
+    ├── InputError            the user can mend it: one line that says what, where and what to do (exit code 2)
+    │   ├── StudyError        a study file
+    │   ├── DataError         a table of trials
+    │   ├── RunError          the run that is judged
+    │   ├── StoreError        a store, or the disk under it
+    │   ├── SpecError         a trial that cannot be trained as it is asked for
+    │   ├── UnknownNameError  a law, task, engine, importer, figure or column that does not exist
+    │   └── MissingExtraError an optional dependency
+    └── WorkerLostError       a worker process ended without a result (exit code 1)
+
+Raising is for wrong calls and broken machines. A question the data cannot answer is a status on the result, not an exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DataError",
+    "InputError",
+    "MissingExtraError",
+    "RunError",
+    "ScalelawError",
+    "SpecError",
+    "StoreError",
+    "StudyError",
+    "UnknownNameError",
+    "WorkerLostError",
+    "near",
+]
+
+
+class ScalelawError(Exception):
+    """Base of every exception scalelaw raises on purpose."""
+
+
+class InputError(ScalelawError):
+    """A wrong input, told in one line.
+
+    Args:
+        what: what is wrong.
+        where: file, row, key or option; may be empty.
+        mend: what to do now.
+    """
+
+    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
+        self.what, self.where, self.mend = what, where, mend
+        head = f"{where}: {what}" if where else what
+        super().__init__(f"{head}. {mend}." if mend else f"{head}.")
+
+
+class StudyError(InputError):
+    """A study file that cannot be run."""
+
+
+class DataError(InputError):
+    """A table of trials that cannot be read or analysed."""
+
+
+class RunError(InputError):
+    """A run that cannot be judged."""
+
+
+class StoreError(InputError):
+    """A store that cannot be opened or written."""
+
+
+class SpecError(InputError):
+    """A trial that cannot be trained as it is asked for."""
+
+
+class UnknownNameError(InputError):
+    """A name outside its set; the message offers the near one and lists the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        known = sorted(known)
+        close = near(name, known)
+        hint = f"did you mean {close!r}? " if close else ""
+        super().__init__(f"unknown {kind} {name!r}", where, f"{hint}known: {', '.join(known) or 'none'}")
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is not installed; the message is the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}", "", f"Install it with: pip install 'scalelaw[{extra}]'")
+
+
+class WorkerLostError(ScalelawError):
+    """A worker process ended without delivering a result."""
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`, or None when none is close."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return match[0] if match else None
