@@ -1,0 +1,244 @@
+"""Studies: a declared set of trials, read from TOML or written in Python.
+
+    name = "width"
+    task = "fashion_mnist"
+    seeds = 3                                   # 0, 1, 2; or a list
+
+    [scale]                                     # every combination of scale x hyperparameters x seeds is one trial
+    width = [16, 32, 64]
+    steps = 1000
+
+    [hyperparameters]
+    learning_rate = { from = 1e-4, to = 1e-1, count = 12 }     # spaced evenly in log
+    batch_size = 128
+
+    [[grid]]                                    # more trials beside the grid above; a table replaces the keys it names
+    scale = { width = 512 }
+    hyperparameters = { learning_rate = 3e-3 }
+
+A study is a set of specs known by their content: running it again fills the holes, and trials that two studies share are
+trained once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import StudyError, near
+from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, quantity
+from .trial import TrialSpec, Value
+
+__all__ = ["Grid", "Study", "log_spaced", "read_study"]
+
+Axis = tuple[Value, ...]
+LARGEST = 1_000_000
+_ZERO_ALLOWED = frozenset({"weight_decay", "warmup", "warmup_steps", "final_fraction", "dropout", "momentum", "beta1", "beta2"})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every combination of scale x hyperparameters x seeds.
+
+    Args:
+        scale: values by scale column, for example `{"width": (16, 32), "steps": (1000,)}`.
+        hyperparameters: values by hyperparameter column.
+        seeds: the seeds of each setting.
+    """
+
+    scale: Mapping[str, Axis]
+    hyperparameters: Mapping[str, Axis]
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "hyperparameters"):
+            axes = {key: tuple(values) for key, values in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(axes))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+
+    def __len__(self) -> int:
+        axes = (*self.scale.values(), *self.hyperparameters.values(), self.seeds)
+        return math.prod(len(axis) for axis in axes)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named set of trials of one task and one model.
+
+    Args:
+        name: what the study is called.
+        task: a member of `tasks/`.
+        grids: the trials; equal specs count once.
+        model: the model family.
+        task_options: settings of the task.
+    """
+
+    name: str
+    task: str
+    grids: tuple[Grid, ...]
+    model: str = "mlp"
+    task_options: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+    @property
+    def specs(self) -> tuple[TrialSpec, ...]:
+        """Every spec once, in the order of the grids."""
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(map(self._expand, self.grids))))
+
+    def _expand(self, grid: Grid) -> Iterable[TrialSpec]:
+        scales = [dict(zip(grid.scale, values, strict=True)) for values in itertools.product(*grid.scale.values())]
+        names = tuple(grid.hyperparameters)
+        for scale in scales:
+            for values in itertools.product(*grid.hyperparameters.values()):
+                for seed in grid.seeds:
+                    yield TrialSpec(self.task, scale, dict(zip(names, values, strict=True)), seed, self.model, self.task_options)
+
+
+def log_spaced(low: float, high: float, count: int) -> tuple[float, ...]:
+    """`count` values evenly spaced in log from `low` to `high`, rounded to four significant digits, ends exact."""
+    if count == 1:
+        return (low,)
+    inner = [math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / (count - 1)) for k in range(1, count - 1)]
+    return (low, *(float(f"{value:.4g}") for value in inner), high)
+
+
+class _Range(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+    start: float = Field(alias="from", gt=0, allow_inf_nan=False)
+    to: float = Field(gt=0, allow_inf_nan=False)
+    count: int = Field(ge=1, le=10_000)
+
+
+_Scalar = int | float | str
+_Axis = _Scalar | list[_Scalar] | _Range
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    scale: dict[str, _Axis] = {}
+    hyperparameters: dict[str, _Axis] = {}
+    seeds: int | list[int] | None = None
+
+
+class _File(_Block):
+    name: str
+    task: str
+    model: str = "mlp"
+    task_options: dict[str, _Scalar] = {}
+    grid: list[_Block] = []
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study from a TOML file.
+
+    Raises:
+        StudyError: the file cannot be read, a key is unknown (the near one is offered), a value is out of range, or the grid is
+            empty. The message names the file and the key.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError("there is no such file", str(path), "Give the path of a study's TOML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"the file cannot be read ({error})", str(path), "Give the path of a study's TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"not valid TOML: {error}", str(path), "Mend that line") from error
+    return parse_study(content, str(path))
+
+
+def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
+    """A study from the content of its TOML file; `where` names it in messages. Raises StudyError."""
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise _explain(error, where) from error
+    own = [file] if (file.scale or not file.grid) else []
+    grids = [_grid(block, file, where) for block in (*own, *file.grid)]
+    if sum(map(len, grids)) > LARGEST:
+        raise StudyError(f"the grid has {sum(map(len, grids)):,} trials", where, f"Keep it under {LARGEST:,}")
+    return Study(file.name, file.task, tuple(grids), file.model, dict(file.task_options))
+
+
+def _grid(block: _Block, file: _File, where: str) -> Grid:
+    scale = {**file.scale, **block.scale}
+    hyperparameters = {**file.hyperparameters, **block.hyperparameters}
+    if not scale:
+        raise StudyError("the grid is empty: no scale is given", where, "Add a [scale] table, for example width = [16, 32, 64]")
+    seeds = file.seeds if block.seeds is None else block.seeds
+    return Grid(
+        _axes(scale, SCALES, f"{where}: scale"),
+        _axes(hyperparameters, HYPERPARAMETERS, f"{where}: hyperparameters"),
+        _seeds(seeds, f"{where}: seeds"),
+    )
+
+
+def _seeds(seeds: int | list[int] | None, where: str) -> tuple[int, ...]:
+    listed = [0] if seeds is None else list(range(seeds)) if isinstance(seeds, int) else seeds
+    if not listed or min(listed) < 0:
+        raise StudyError(
+            f"the grid is empty or has a negative seed ({seeds})", where, "Give a count >= 1 or a list of seeds >= 0"
+        )
+    return tuple(dict.fromkeys(listed))
+
+
+def _axes(axes: Mapping[str, _Axis], known: Iterable[str], where: str) -> dict[str, Axis]:
+    expanded: dict[str, Axis] = {}
+    for name, axis in axes.items():
+        each = quantity(name)
+        if each is None or each.column not in known:
+            close = near(name, known)
+            hint = f"Did you mean {close!r}? " if close else ""
+            raise StudyError(f"unknown key {name!r}", where, f"{hint}Known: {', '.join(known)}")
+        if each.column in expanded:
+            raise StudyError(f"{name!r} and another key mean the same {each.column}", where, "Keep one of them")
+        expanded[each.column] = _values(each.column, axis, f"{where}.{name}")
+    return expanded
+
+
+def _values(column: str, axis: _Axis, where: str) -> Axis:
+    if isinstance(axis, _Range):
+        values: Axis = log_spaced(axis.start, axis.to, axis.count)
+    else:
+        values = tuple(axis) if isinstance(axis, list) else (axis,)
+    if not values:
+        raise StudyError("the grid is empty: the list has no value", where, "Give at least one value")
+    for value in values:
+        _check(column, value, where)
+    return tuple(dict.fromkeys(values))
+
+
+def _check(column: str, value: Value, where: str) -> None:
+    if QUANTITIES[column].text:
+        if not isinstance(value, str):
+            raise StudyError(f"{column} is a word, not {value!r}", where, "Put it in quotes")
+        return
+    if isinstance(value, str) or not math.isfinite(value):
+        raise StudyError(f"{column} is a number, not {value!r}", where, "Give a finite number")
+    if value < 0 or (value == 0 and column not in _ZERO_ALLOWED):
+        raise StudyError(f"{column} must be positive, not {value}", where, "Give a number above 0")
+    if column in SCALES and column != "compute" and not float(value).is_integer():
+        raise StudyError(f"{column} counts {QUANTITIES[column].unit}, so {value} will not do", where, "Give a whole number")
+
+
+def _explain(error: ValidationError, where: str) -> StudyError:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = location[-1] if location else ""
+    if first["type"] == "extra_forbidden":
+        model = _Range if "_Range" in location else _Block if "grid" in location[:-1] else _File
+        names = [each.alias or name for name, each in model.model_fields.items()]
+        close = near(key, names)
+        mend = f"Did you mean {close!r}?" if close else f"Known: {', '.join(names)}"
+        return StudyError(f"unknown key {key!r}", where, mend.rstrip("."))
+    path = ".".join(part for part in location if not part.startswith(("_", "int", "float", "str", "list[")))
+    if first["type"] == "missing":
+        return StudyError(f"the key {path!r} is missing", where, f"Add {path} = ...")
+    return StudyError(f"{first['msg']} (got {first.get('input')!r})", f"{where}: {path}", "Mend that value")

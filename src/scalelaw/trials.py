@@ -1,0 +1,228 @@
+"""Trials: an immutable table of trials, one column per quantity; what every analysis reads.
+
+Numbers are float64 with NaN for "not known"; text columns hold strings. A loss that is missing stays missing: it is never
+0 and its row is never dropped. Dataframes of any kind come in through narwhals and go out through polars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .condition import select
+from .errors import DataError, near
+from .notation import HYPERPARAMETERS, SCALES, match_columns
+from .trial import Status, Trial
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["Trials"]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """An immutable column table of trials.
+
+    Args:
+        columns: name to array, all of one length; numbers are float64, texts are object arrays of `str`.
+        source: where the rows came from, for messages.
+        ignored: columns of the source that no quantity claimed.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    source: str = "trials"
+    ignored: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in self.columns.values()}
+        if len(lengths) > 1:
+            raise DataError("columns differ in length", self.source, "Give every column one value per row")
+        frozen: dict[str, np.ndarray] = {}
+        for name, column in self.columns.items():
+            frozen[name] = _frozen(column)
+        object.__setattr__(self, "columns", MappingProxyType(frozen))
+
+    # ---- making -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], source: str = "trials", ignored: tuple[str, ...] = ()) -> Trials:
+        """A table from sequences by column name; rows without a `status` are COMPLETE where the loss is finite.
+
+        A non-finite loss is kept as DIVERGED with a missing loss; a missing loss (None) without status is FAILED.
+        """
+        table = {name: _array(values) for name, values in columns.items()}
+        if "loss" in table and table["loss"].dtype != object:
+            finite = np.isfinite(table["loss"])
+            if "status" not in table:
+                missing = np.array([value is None for value in columns["loss"]], dtype=bool)
+                other = np.where(missing, Status.FAILED.name, Status.DIVERGED.name)
+                table["status"] = np.where(finite, Status.COMPLETE.name, other).astype(object)
+            table["loss"] = np.where(finite, table["loss"], np.nan)
+        return cls(table, source, ignored)
+
+    @classmethod
+    def from_trials(cls, trials: Iterable[Trial], source: str = "trials") -> Trials:
+        """A table from trials; scale, hyperparameters, seed and results each in their column."""
+        rows = [_row(trial) for trial in trials]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return cls({name: _array([row.get(name) for row in rows]) for name in names}, source)
+
+    @classmethod
+    def from_frame(cls, frame: Any, source: str = "dataframe") -> Trials:
+        """A table from any dataframe (polars, pandas, pyarrow, ...); columns are matched by name or alias."""
+        import narwhals.stable.v2 as nw
+
+        table = nw.from_native(frame, eager_only=True)
+        found, ignored = match_columns(table.columns)
+        return cls.from_columns({name: table[column].to_list() for name, column in found.items()}, source, ignored)
+
+    # ---- reading ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.columns:
+            close = near(name, self.columns)
+            hint = f"did you mean {close!r}? " if close else ""
+            raise DataError(f"there is no column {name!r}", self.source, f"{hint}It has: {', '.join(self.columns)}")
+        return self.columns[name]
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column as float64, NaN where missing.
+
+        Raises:
+            DataError: the column is absent or holds text.
+        """
+        column = self[name]
+        if column.dtype == object:
+            first = next((value for value in column if value), "")
+            raise DataError(f"the column {name!r} holds text ({first!r}) where numbers belong", self.source, "Mend the value")
+        return column
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """Scale columns that hold numbers, in notation's order."""
+        return tuple(name for name in SCALES if name in self.columns and self.columns[name].dtype != object)
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Hyperparameter columns, in notation's order."""
+        return tuple(name for name in HYPERPARAMETERS if name in self.columns)
+
+    def varying(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` that take more than one value."""
+        return tuple(name for name in names if name in self.columns and _distinct(self.columns[name]) > 1)
+
+    @property
+    def finished(self) -> Trials:
+        """The rows whose loss counts: COMPLETE with a finite loss, and not stuck at chance."""
+        keep = np.isfinite(self.numbers("loss"))
+        if "status" in self:
+            keep &= self["status"] == Status.COMPLETE.name
+        if "at_chance" in self:
+            keep &= ~(np.nan_to_num(self.numbers("at_chance")) > 0)
+        return self.where(keep)
+
+    @property
+    def diverged(self) -> Trials:
+        """The rows whose loss diverged."""
+        return self.where(self["status"] == Status.DIVERGED.name) if "status" in self else self.where(np.zeros(len(self), bool))
+
+    def where(self, condition: np.ndarray | str) -> Trials:
+        """The rows that meet a condition: a boolean array, or text such as `width <= 512 and learning_rate == 3e-4`."""
+        mask = select(condition, dict(self.columns), len(self)) if isinstance(condition, str) else np.asarray(condition)
+        return replace(self, columns={name: column[mask] for name, column in self.columns.items()})
+
+    def with_column(self, name: str, values: Any) -> Trials:
+        """The same table with one column set."""
+        return replace(self, columns={**self.columns, name: _array(values)})
+
+    def groups(self, names: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Trials]]:
+        """The rows that share their values of `names`, in ascending order of those values."""
+        if not len(self):
+            return
+        coded = [np.unique(self[name], return_inverse=True) for name in names]
+        codes = np.stack([inverse for _, inverse in coded], axis=1) if coded else np.zeros((len(self), 0), int)
+        for key in np.unique(codes, axis=0):
+            values = tuple(each[0][code] for each, code in zip(coded, key, strict=True))
+            yield values, self.where((codes == key).all(axis=1))
+
+    # ---- giving -------------------------------------------------------------------------------------------------------
+
+    def to_frame(self) -> polars.DataFrame:
+        """The table as a polars dataframe, missing values null; `to_frame().to_pandas()` gives pandas."""
+        import polars
+
+        return polars.DataFrame(
+            {
+                name: column.tolist() if column.dtype == object else polars.Series(column).fill_nan(None)
+                for name, column in self.columns.items()
+            }
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as plain dictionaries, missing values None."""
+        names = list(self.columns)
+        lists = [
+            [None if isinstance(value, float) and value != value else value for value in self.columns[name].tolist()]
+            for name in names
+        ]
+        return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+
+    @property
+    def digest(self) -> str:
+        """A hash of the contents, the same for the same rows in the same order. 16 hexadecimal digits."""
+        state = hashlib.sha256()
+        for name in sorted(self.columns):
+            column = self.columns[name]
+            content = "\0".join(map(str, column)).encode() if column.dtype == object else column.tobytes()
+            state.update(name.encode() + b"\0" + content)
+        return state.hexdigest()[:16]
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    spec = trial.spec
+    results = ("loss", "parameters", "embedding_parameters", "tokens", "compute", "initial_loss", "last_loss", "seconds")
+    return {
+        "id": trial.id,
+        "task": spec.task,
+        "model": spec.model,
+        **spec.scale,
+        **spec.hyperparameters,
+        "seed": spec.seed,
+        "status": trial.status.name,
+        "at_chance": float(trial.at_chance),
+        **{name: getattr(trial, name) for name in results},
+        **trial.metrics,
+    }
+
+
+def _array(values: Any) -> np.ndarray:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return values.astype(np.float64)
+    listed = list(values)
+    if any(isinstance(value, str) for value in listed):
+        return np.array(["" if value is None else str(value) for value in listed], dtype=object)
+    return np.array([np.nan if value is None else float(value) for value in listed], dtype=np.float64)
+
+
+def _frozen(column: np.ndarray) -> np.ndarray:
+    copy = column.view()
+    copy.flags.writeable = False
+    return copy
+
+
+def _distinct(column: np.ndarray) -> int:
+    if column.dtype == object:
+        return len(set(column.tolist()))
+    return len(np.unique(column[np.isfinite(column)]))
