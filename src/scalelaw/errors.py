@@ -50,7 +50,7 @@ class InputError(ScalelawError):
     def __init__(self, what: str, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
         head = f"{where}: {what}" if where else what
-        super().__init__(f"{head}. {mend}." if mend else f"{head}.")
+        super().__init__(" ".join(part if part.endswith(("?", "!", "...")) else f"{part}." for part in (head, mend) if part))
 
 
 class StudyError(InputError):

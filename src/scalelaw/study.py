@@ -168,16 +168,13 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
 
 
 def _grid(block: _Block, file: _File, where: str) -> Grid:
-    scale = {**file.scale, **block.scale}
-    hyperparameters = {**file.hyperparameters, **block.hyperparameters}
+    scale = _axes(file.scale, SCALES, f"{where}: scale") | _axes(block.scale, SCALES, f"{where}: scale")
+    place = f"{where}: hyperparameters"
+    hyperparameters = _axes(file.hyperparameters, HYPERPARAMETERS, place) | _axes(block.hyperparameters, HYPERPARAMETERS, place)
     if not scale:
         raise StudyError("the grid is empty: no scale is given", where, "Add a [scale] table, for example width = [16, 32, 64]")
     seeds = file.seeds if block.seeds is None else block.seeds
-    return Grid(
-        _axes(scale, SCALES, f"{where}: scale"),
-        _axes(hyperparameters, HYPERPARAMETERS, f"{where}: hyperparameters"),
-        _seeds(seeds, f"{where}: seeds"),
-    )
+    return Grid(scale, hyperparameters, _seeds(seeds, f"{where}: seeds"))
 
 
 def _seeds(seeds: int | list[int] | None, where: str) -> tuple[int, ...]:
@@ -229,16 +226,18 @@ def _check(column: str, value: Value, where: str) -> None:
 
 
 def _explain(error: ValidationError, where: str) -> StudyError:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A value may be a number, a list or a range; for a table the reading as a range is the one that was meant.
+    first = next((each for each in errors if "_Range" in each["loc"] and isinstance(each["input"], dict)), errors[0])
+    first = next((each for each in errors if "_Range" in each["loc"] and each["type"] == "extra_forbidden"), first)
     location = [str(part) for part in first["loc"]]
     key = location[-1] if location else ""
     if first["type"] == "extra_forbidden":
         model = _Range if "_Range" in location else _Block if "grid" in location[:-1] else _File
         names = [each.alias or name for name, each in model.model_fields.items()]
         close = near(key, names)
-        mend = f"Did you mean {close!r}?" if close else f"Known: {', '.join(names)}"
-        return StudyError(f"unknown key {key!r}", where, mend.rstrip("."))
+        return StudyError(f"unknown key {key!r}", where, f"Did you mean {close!r}?" if close else f"Known: {', '.join(names)}")
     path = ".".join(part for part in location if not part.startswith(("_", "int", "float", "str", "list[")))
     if first["type"] == "missing":
-        return StudyError(f"the key {path!r} is missing", where, f"Add {path} = ...")
+        return StudyError(f"the key {path!r} is missing", where, f"Add {key} = ...")
     return StudyError(f"{first['msg']} (got {first.get('input')!r})", f"{where}: {path}", "Mend that value")
