@@ -227,9 +227,9 @@ def _check(column: str, value: Value, where: str) -> None:
 
 def _explain(error: ValidationError, where: str) -> StudyError:
     errors = error.errors()
-    # A value may be a number, a list or a range; for a table the reading as a range is the one that was meant.
-    first = next((each for each in errors if "_Range" in each["loc"] and isinstance(each["input"], dict)), errors[0])
-    first = next((each for each in errors if "_Range" in each["loc"] and each["type"] == "extra_forbidden"), first)
+    # A value may be a number, a list or a range; a table is judged as a range, whatever the other readings say of it.
+    ranged = [each for each in errors if "_Range" in each["loc"] and not each["type"].startswith("model_")]
+    first = (ranged or errors)[0]
     location = [str(part) for part in first["loc"]]
     key = location[-1] if location else ""
     if first["type"] == "extra_forbidden":
