@@ -17,3 +17,14 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no public measurements: set SCALELAW_REFERENCE_DATA to their folder")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Where the public measurements are present, a published test that is skipped has failed."""
+    report = yield
+    folder = Path(os.environ.get("SCALELAW_REFERENCE_DATA") or ROOT.parent / "shared" / "data")
+    if report.skipped and item.get_closest_marker("published") and folder.is_dir() and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped although {folder} is there"
+    return report

@@ -1,1 +1,114 @@
-"""scalelaw: what the next, larger network should reach, and whether a run that misses it is unlucky or mistuned."""
+"""scalelaw: what the next, larger network should reach, and whether a run that misses it is unlucky or mistuned.
+
+Verbs are functions and nouns are frozen dataclasses:
+
+    import scalelaw
+
+    trials = scalelaw.load("study.db")
+    forecast = scalelaw.forecast(trials, at={"width": 8192})
+    print(forecast.loss, forecast.low, forecast.high)
+
+Every name is loaded when it is first used, so `import scalelaw` itself takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backtest import Backtest as Backtest
+    from .backtest import backtest as backtest
+    from .diagnostics import diagnose as diagnose
+    from .errors import InputError as InputError
+    from .errors import ScalelawError as ScalelawError
+    from .fit import Fit as Fit
+    from .fit import fit as fit
+    from .forecast import Forecast as Forecast
+    from .forecast import forecast as forecast
+    from .frontier import Frontier as Frontier
+    from .frontier import Optima as Optima
+    from .frontier import frontier as frontier
+    from .frontier import kept_setting as kept_setting
+    from .frontier import optimum as optimum
+    from .laws import laws as laws
+    from .report import report as report
+    from .run import RunSummary as RunSummary
+    from .run import import_into as import_into
+    from .run import run as run
+    from .store import Store as Store
+    from .store import load as load
+    from .study import Grid as Grid
+    from .study import Study as Study
+    from .study import read_study as read_study
+    from .train import train as train
+    from .trial import Status as Status
+    from .trial import Trial as Trial
+    from .trial import TrialSpec as TrialSpec
+    from .trials import Trials as Trials
+    from .verdict import Verdict as Verdict
+    from .verdict import check as check
+
+__version__ = "0.1.0"
+
+# Public name to the module that defines it.
+_HOME = {
+    "Backtest": "backtest",
+    "Fit": "fit",
+    "Forecast": "forecast",
+    "Frontier": "frontier",
+    "Grid": "study",
+    "InputError": "errors",
+    "Optima": "frontier",
+    "RunSummary": "run",
+    "ScalelawError": "errors",
+    "Status": "trial",
+    "Store": "store",
+    "Study": "study",
+    "Trial": "trial",
+    "TrialSpec": "trial",
+    "Trials": "trials",
+    "Verdict": "verdict",
+    "backtest": "backtest",
+    "check": "verdict",
+    "diagnose": "diagnostics",
+    "fit": "fit",
+    "forecast": "forecast",
+    "frontier": "frontier",
+    "import_into": "run",
+    "kept_setting": "frontier",
+    "laws": "laws",
+    "load": "store",
+    "optimum": "frontier",
+    "read_study": "study",
+    "report": "report",
+    "run": "run",
+    "train": "train",
+}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]  (a test compares it with what is importable)
+
+
+class _FrontDoor(ModuleType):
+    """Keeps the verbs in front: importing the module `scalelaw.fit` must not hide the function `scalelaw.fit`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

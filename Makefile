@@ -1,0 +1,60 @@
+# Everything here needs python3 (3.11 or newer) and make, nothing else: each target makes what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS ?= 600
+
+# Two spinning threads on one shared core run hundreds of times slower than one thread each.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.PHONY: help demo test lint types unit soak bench docs clean
+
+help:
+	@echo "make demo    the width study at laptop scale, start to report, about a minute after set-up"
+	@echo "make test    lint, types and every test"
+	@echo "make soak    kill tests and fuzzing for SECONDS=600"
+	@echo "make bench   the benchmarks that need no other library; see benchmarks/README.md for all"
+	@echo "make docs    regenerate the pages that are made from the code"
+	@echo "make clean   remove the environment and what the demo wrote"
+
+demo: $(VENV)/.train
+	$(BIN)/scalelaw demo
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/ruff format --check src tests tools benchmarks
+
+types: $(VENV)/.dev
+	$(BIN)/basedpyright
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest -n 2 -m "not soak"
+
+soak: $(VENV)/.dev
+	SCALELAW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -m soak
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.calibration
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/make_cli_page.py
+
+clean:
+	rm -rf $(VENV) demo
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "scalelaw needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.made pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.train
