@@ -1,0 +1,159 @@
+"""Damped Newton on many starts or resamples at once, with every factorisation checked to be positive definite.
+
+A step that does not lower the objective is not taken. A start counts as converged only where the undamped Hessian of its free
+coordinates is positive definite (or, for the flat bottom of an absolute loss, the gradient is zero) and the Newton decrement,
+which bounds how far the objective can still fall, is negligible. Nothing here looks at the size of the objective alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._problem import Evaluation, Problem
+
+__all__ = ["Minima", "minimise"]
+
+Array: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+
+# A decrement below this share of the objective cannot change its 12th digit.
+_RELATIVE = 1e-13
+# Objective of residuals at the rounding of a double: noise-free data stop here.
+_ROUNDING = 1e-29
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """What B starts ended at. `decrement` is the predicted remaining fall of the objective."""
+
+    u: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    decrement: Array
+    converged: Flags
+    iterations: int
+
+
+def factor(matrix: Array) -> tuple[Array, Flags]:
+    """Cholesky of a batch `(q, q, B)` (batch last), and which of them are positive definite."""
+    size = len(matrix)
+    lower = np.zeros_like(matrix)
+    good = np.ones(matrix.shape[2], dtype=bool)
+    for j in range(size):
+        pivot = matrix[j, j] - np.sum(lower[j, :j] ** 2, axis=0)
+        # A pivot that is rounding of what it was subtracted from carries no information.
+        fine = pivot > 1e-14 * np.abs(matrix[j, j])
+        good &= fine
+        root = np.sqrt(np.where(fine, pivot, 1.0))
+        lower[j, j] = root
+        if j + 1 < size:
+            lower[j + 1 :, j] = (matrix[j + 1 :, j] - np.sum(lower[j + 1 :, :j] * lower[j, :j], axis=1)) / root
+    return lower, good
+
+
+def solve(lower: Array, right: Array) -> Array:
+    """x with L L^T x = right, for `lower` from `factor` and right `(q, B)`."""
+    size = len(lower)
+    x = right.copy()
+    for j in range(size):
+        x[j] = (x[j] - np.sum(lower[j, :j] * x[:j], axis=0)) / lower[j, j]
+    for j in reversed(range(size)):
+        x[j] = (x[j] - np.sum(lower[j + 1 :, j] * x[j + 1 :], axis=0)) / lower[j, j]
+    return x
+
+
+def _step(now: Evaluation, move: Flags, damping: Array) -> tuple[Array, Array, Flags]:
+    """Newton step `(B, q)` of the movable coordinates, its decrement and whether the damped Hessian was positive definite."""
+    gradient = np.where(move, now.gradient, 0.0)
+    hessian = now.hessian * (move[:, :, None] & move[:, None, :])
+    size = hessian.shape[1]
+    diagonal = np.einsum("bii->bi", hessian)
+    scale = np.abs(diagonal)
+    scale = np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
+    root = 1 / np.sqrt(scale)
+    unit = hessian * root[:, :, None] * root[:, None, :]
+    index = np.arange(size)
+    unit[:, index, index] += damping[:, None] + ~move
+    lower, good = factor(np.ascontiguousarray(unit.transpose(1, 2, 0)))
+    step = -solve(lower, np.ascontiguousarray((gradient * root).T)).T * root
+    decrement = -0.5 * np.sum(gradient * step, axis=1)
+    return np.where(good[:, None], step, 0.0), decrement, good
+
+
+def _flat(now: Evaluation, move: Flags, damping: Array, ask: Flags) -> Flags:
+    """Where the bottom is flat: no negative curvature and no slope, as under an absolute loss between two rows."""
+    flat = np.zeros(len(ask), dtype=bool)
+    for k in np.flatnonzero(ask & (damping > 1e-6) & (damping <= 0.1)):
+        inside = np.ix_(move[k], move[k])
+        matrix = now.hessian[k][inside]
+        scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12 * np.abs(np.diag(matrix)).max(initial=1e-300)))
+        flat[k] = len(matrix) > 0 and np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] > -1e-9
+    return flat
+
+
+def minimise(
+    problem: Problem,
+    start: Array,
+    free: Flags | None = None,
+    *,
+    weight: Array | None = None,
+    y: Array | None = None,
+    limit: int = 200,
+) -> Minima:
+    """Newton from each row of `start` `(B, q)`.
+
+    Args:
+        problem: the objective.
+        start: one start, or one warm start for each resample.
+        free: `(B, q)`, coordinates that may move; the others stay where they start.
+        weight, y: one row `(B, n)` for each start, or None for the problem's own.
+        limit: most iterations.
+    """
+    u = np.clip(start, problem.lower, problem.upper)
+    free = np.ones(u.shape, dtype=bool) if free is None else free
+    weight_sum = np.sum(problem.weight if weight is None else weight, axis=-1) * np.ones(len(u))
+    now = problem.evaluate(u, weight, y)
+    value, gradient, hessian = now.value.copy(), now.gradient.copy(), now.hessian.copy()
+    decrement = np.full(len(u), np.inf)
+    converged = np.zeros(len(u), dtype=bool)
+    damping = np.zeros(len(u))
+    stale = np.zeros(len(u), dtype=int)
+    live = np.flatnonzero(np.isfinite(value))
+    iteration = 0
+    while len(live) and iteration < limit:
+        iteration += 1
+        here = Evaluation(value[live], gradient[live], hessian[live])
+        out = ((u[live] <= problem.lower) & (here.gradient > 0)) | ((u[live] >= problem.upper) & (here.gradient < 0))
+        move = free[live] & ~out
+        step, fall, good = _step(here, move, damping[live])
+        decrement[live] = np.where(good, fall, np.inf)
+        enough = fall <= _RELATIVE * here.value + _ROUNDING * weight_sum[live]
+        done = good & enough & ((damping[live] <= 1e-6) | _flat(here, move, damping[live], good & enough))
+        trial = np.clip(u[live] + step, problem.lower, problem.upper)
+        there = problem.evaluate(trial, _pick(weight, live), _pick(y, live))
+        better = (
+            good
+            & (there.value < here.value)
+            & np.isfinite(there.gradient).all(axis=1)
+            & np.isfinite(there.hessian).all(axis=(1, 2))
+        )
+        took = live[better]
+        u[took], value[took] = trial[better], there.value[better]
+        gradient[took], hessian[took] = there.gradient[better], there.hessian[better]
+        before = damping[live]
+        eased = np.where(before > 1e-7, before * 0.1, 0.0)
+        raised = np.maximum(before * 8, np.where(good, 1e-4, 1e-3))
+        damping[live] = np.where(better | done, eased, raised)
+        converged[live[done]] = True
+        stale[live] = np.where(better, 0, stale[live] + 1)
+        live = live[~done & (stale[live] < 25)]
+    return Minima(u, value, gradient, hessian, decrement, converged, iteration)
+
+
+def _pick(rows: Array | None, live: NDArray[np.intp]) -> Array | None:
+    return rows[live] if rows is not None and rows.ndim == 2 else rows
