@@ -52,6 +52,8 @@ def select(expression: str, columns: dict[str, np.ndarray], rows: int) -> np.nda
             result = _truth(tree.body, columns)
     except (TypeError, ZeroDivisionError, OverflowError) as error:
         raise DataError(f"the filter {expression!r} compares text with numbers or overflows", "--where", _MEND) from error
+    except RecursionError as error:
+        raise DataError("the filter is nested too deeply", "--where", _MEND) from error
     return np.broadcast_to(np.asarray(result, dtype=bool), (rows,)).copy()
 
 
@@ -106,7 +108,9 @@ def _equal(one: Any, other: Any) -> Any:
     if any(texts):
         raise TypeError
     one, other = np.asarray(one, float), np.asarray(other, float)
-    return (one == other) | (np.abs(one - other) <= 1e-9 * np.maximum(np.abs(one), np.abs(other)))
+    # An infinity is close to nothing but itself.
+    near_enough = np.abs(one - other) <= 1e-9 * np.maximum(np.abs(one), np.abs(other))
+    return (one == other) | (near_enough & np.isfinite(one) & np.isfinite(other))
 
 
 def _value(node: ast.expr, columns: dict[str, np.ndarray]) -> Any:
