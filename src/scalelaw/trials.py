@@ -16,13 +16,15 @@ import numpy as np
 
 from .condition import select
 from .errors import DataError, near
-from .notation import HYPERPARAMETERS, SCALES, match_columns
+from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, Kind, match_columns
 from .trial import Status, Trial
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = ["Trials"]
+
+IDENTITIES = frozenset(name for name, each in QUANTITIES.items() if each.kind is Kind.IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Trials:
         columns: name to array, all of one length; numbers are float64, texts are object arrays of `str`.
         source: where the rows came from, for messages.
         ignored: columns of the source that no quantity claimed.
+        notes: what else the reader of the source should know, a sentence each, for example rows that stood there twice.
     """
 
     columns: Mapping[str, np.ndarray]
     source: str = "trials"
     ignored: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         lengths = {len(column) for column in self.columns.values()}
@@ -202,7 +206,9 @@ def _row(trial: Trial) -> dict[str, Any]:
         "seed": spec.seed,
         "status": trial.status.name,
         "at_chance": float(trial.at_chance),
-        **{name: getattr(trial, name) for name in results},
+        # An imported trial may be known by its parameters or tokens: then they are its scale, and there is no other count.
+        **{name: spec.scale.get(name) if getattr(trial, name) is None else getattr(trial, name) for name in results},
+        **{name: value for name, value in spec.task_options.items() if name in IDENTITIES},
         **trial.metrics,
     }
 
@@ -217,7 +223,10 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _frozen(column: np.ndarray) -> np.ndarray:
-    copy = column.view()
+    if not column.flags.writeable:
+        return column
+    # A copy: whoever made the array may still change it.
+    copy = column.copy()
     copy.flags.writeable = False
     return copy
 
