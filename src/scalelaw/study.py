@@ -31,7 +31,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from .errors import StudyError, near
 from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, quantity
@@ -116,7 +116,7 @@ class _Range(BaseModel):
     count: int = Field(ge=1, le=10_000)
 
 
-_Scalar = int | float | str
+_Scalar = StrictInt | StrictFloat | StrictStr  # strict: true is not the number 1
 _Axis = _Scalar | list[_Scalar] | _Range
 
 
@@ -124,7 +124,7 @@ class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
     scale: dict[str, _Axis] = {}
     hyperparameters: dict[str, _Axis] = {}
-    seeds: int | list[int] | None = None
+    seeds: StrictInt | list[StrictInt] | None = None
 
 
 class _File(_Block):
@@ -178,6 +178,8 @@ def _grid(block: _Block, file: _File, where: str) -> Grid:
 
 
 def _seeds(seeds: int | list[int] | None, where: str) -> tuple[int, ...]:
+    if isinstance(seeds, int) and seeds > LARGEST:
+        raise StudyError(f"{seeds:,} seeds are too many", where, f"Keep the whole grid under {LARGEST:,} trials")
     listed = [0] if seeds is None else list(range(seeds)) if isinstance(seeds, int) else seeds
     if not listed or min(listed) < 0:
         raise StudyError(
@@ -229,15 +231,18 @@ def _explain(error: ValidationError, where: str) -> StudyError:
     errors = error.errors()
     # A value may be a number, a list or a range; a table is judged as a range, whatever the other readings say of it.
     ranged = [each for each in errors if "_Range" in each["loc"] and not each["type"].startswith("model_")]
-    first = (ranged or errors)[0]
+    # A misspelt key is told before the key that is missing because of it.
+    first = min(ranged or errors, key=lambda each: each["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     key = location[-1] if location else ""
+    named = [part for part in location if not part.startswith(("_", "int", "float", "str", "list["))]
     if first["type"] == "extra_forbidden":
         model = _Range if "_Range" in location else _Block if "grid" in location[:-1] else _File
         names = [each.alias or name for name, each in model.model_fields.items()]
         close = near(key, names)
-        return StudyError(f"unknown key {key!r}", where, f"Did you mean {close!r}?" if close else f"Known: {', '.join(names)}")
-    path = ".".join(part for part in location if not part.startswith(("_", "int", "float", "str", "list[")))
+        place = f"{where}: {'.'.join(named[:-1])}" if named[:-1] else where
+        return StudyError(f"unknown key {key!r}", place, f"Did you mean {close!r}?" if close else f"Known: {', '.join(names)}")
+    path = ".".join(named)
     if first["type"] == "missing":
         return StudyError(f"the key {path!r} is missing", where, f"Add {key} = ...")
     return StudyError(f"{first['msg']} (got {first.get('input')!r})", f"{where}: {path}", "Mend that value")
