@@ -118,10 +118,25 @@ def test_the_answer_belongs_to_the_caller() -> None:
     assert not select("width > 100", COLUMNS, 4).all()
 
 
-WORDS = st.sampled_from(
-    ["width", "learning_rate", "status", "lr", "missing", "and", "or", "not", "in", "is", "==", "!=", "<", "<=", ">", ">=", "="]
-    + ["+", "-", "*", "/", "**", "(", ")", "[", "]", ",", ".", "1", "3e-4", "64", "'COMPLETE'", "1e999"]
+NAMES = (
+    "width",
+    "learning_rate",
+    "status",
+    "lr",
+    "missing",
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "1",
+    "3e-4",
+    "64",
+    "'COMPLETE'",
+    "1e999",
 )
+SIGNS = ("==", "!=", "<", "<=", ">", ">=", "=", "+", "-", "*", "/", "**", "(", ")", "[", "]", ",", ".")
+WORDS = st.sampled_from((*NAMES, *SIGNS))
 
 
 @settings(max_examples=300, deadline=None)
