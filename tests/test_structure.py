@@ -16,7 +16,24 @@ SOURCE = Path(scalelaw.__file__).parent
 # A module may import from its own layer's name and from the layers before it, never from a later one.
 LAYERS = (
     *("errors", "registry", "notation", "condition", "trial", "spool", "trials", "study", "estimate", "objective", "laws"),
-    *("problem", "newton", "fit", "resample", "response", "frontier", "diagnostics", "backtest", "forecast", "drift", "verdict"),
+    *(
+        "problem",
+        "newton",
+        "starts",
+        "search",
+        "inference",
+        "fitted",
+        "certify",
+        "fit",
+        "resample",
+        "response",
+        "frontier",
+        "diagnostics",
+        "backtest",
+        "forecast",
+        "drift",
+        "verdict",
+    ),
     *("allocate", "plan", "tasks", "train", "engines", "importers", "figures", "render", "store", "run", "report", "demo"),
     *("web", "cli", "testing"),
 )

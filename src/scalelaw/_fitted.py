@@ -30,7 +30,9 @@ class FitStatus(enum.Enum):
     AT_BOUND = "The minimum lies on a bound of a parameter; its error there is one-sided and not given."
     NOT_IDENTIFIED = "The data leave a combination of parameters open; add sizes, or choose a law with fewer parameters."
     TOO_FEW_POINTS = "As many parameters as points: the curve passes through all of them and no error can be given; add runs."
-    NOT_CONVERGED = "No minimum was reached, so these values are not a fit; choose a simpler law or check the data for wrong rows."
+    NOT_CONVERGED = (
+        "No minimum was reached, so these values are not a fit; choose a simpler law or check the data for wrong rows."
+    )
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Certificate:
         decrement: how far the objective can still fall (half the Newton decrement squared).
         condition: condition number of the Hessian in the law's own coordinates (logarithms of positive parameters).
         condition_projected: the same after the linear parameters are projected out.
-        condition_scaled: of the information matrix with every coordinate scaled to one; above 1e12 the data leave a combination open.
+        condition_scaled: of the information matrix with every coordinate scaled to one; above 1e12
+            the data leave a combination open.
         basins: local minima of the profile on the grid of exponents.
         starts: how many starts Newton's method had.
         agree: share of them that ended at the reported objective.

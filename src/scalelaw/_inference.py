@@ -4,12 +4,12 @@ With residual r, slope psi and prediction derivatives J (n, q), the covariance o
 
     H^-1 M H^-1,   H = sum_i w_i kappa_i J_i J_i',   M = m sum_i w_i^2 J_i J_i',   m = sum_i psi_i^2 / (n - q)
 
-kappa_i is the expected bend E[rho''(r_i)]. For least squares it is 1 and the usual covariance results. For a Huber loss it is the
-probability of a residual inside the Huber width. Counting the few rows inside a width of 1e-3 would be a poor estimate of it (and at
-a small width the fit puts q residuals at exactly zero), so it is taken from a smoothed distribution of the residuals, widened by
-sqrt(n / (n - q)) for the freedom that the fit has used. Intervals use Student's t with n - q degrees of freedom. The choice was made
-by simulation (tests/test_fit.py keeps a small one): with 8 to 12 points it covers about as often as it says, where counting rows
-or normal quantiles do not.
+kappa_i is the expected bend E[rho''(r_i)]. For least squares it is 1 and the usual covariance results. For a Huber loss it is
+the probability of a residual inside the Huber width. Counting the few rows inside a width of 1e-3 would be a poor estimate of it
+(and at a small width the fit puts q residuals at exactly zero), so it is taken from a smoothed distribution of the residuals,
+widened by sqrt(n / (n - q)) for the freedom that the fit has used. Intervals use Student's t with n - q degrees of freedom. The
+choice was made by simulation (tests/test_fit.py keeps a small one): with 8 to 12 points it covers about as often as it says,
+where counting rows or normal quantiles do not.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Spread:
 
 def student(level: float, freedom: int) -> float:
     """Two-sided quantile of Student's t: P(|t| < value) = level."""
-    from scipy.special import stdtrit  # noqa: PLC0415  imported late: scipy costs a start of the program more than a fit
+    from scipy.special import stdtrit  # imported late: it costs more than a fit
 
     return float(stdtrit(freedom, 0.5 + 0.5 * level))
 

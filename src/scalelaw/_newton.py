@@ -24,6 +24,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 _RELATIVE = 1e-13
 # Objective of residuals at the rounding of a double: noise-free data stop here.
 _ROUNDING = 1e-29
+_FEW = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +80,30 @@ def _step(now: Evaluation, move: Flags, damping: Array) -> tuple[Array, Array, F
     unit = hessian * root[:, :, None] * root[:, None, :]
     index = np.arange(size)
     unit[:, index, index] += damping[:, None] + ~move
-    lower, good = factor(np.ascontiguousarray(unit.transpose(1, 2, 0)))
-    step = -solve(lower, np.ascontiguousarray((gradient * root).T)).T * root
+    step = -_solved(unit, gradient * root)
+    good = np.isfinite(step[:, 0]) if size else np.ones(len(step), dtype=bool)
+    step = np.where(good[:, None], step, 0.0) * root
     decrement = -0.5 * np.sum(gradient * step, axis=1)
-    return np.where(good[:, None], step, 0.0), decrement, good
+    return step, decrement, good
+
+
+def _solved(matrix: Array, right: Array) -> Array:
+    """matrix^-1 right for a batch `(B, q, q)`; NaN where the matrix is not positive definite."""
+    if len(matrix) > _FEW:
+        lower, good = factor(np.ascontiguousarray(matrix.transpose(1, 2, 0)))
+        return np.where(good[:, None], solve(lower, np.ascontiguousarray(right.T)).T, np.nan)
+    # For a few matrices one LAPACK call is cheaper than a vectorised factorisation.
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0))
+    turned = np.matmul(right[:, None, :], vectors)[:, 0, :]
+    good = values[:, :1] > 1e-14 if values.shape[1] else np.ones((len(values), 1), dtype=bool)
+    return np.where(good, np.matmul(vectors, (turned / np.where(good, values, 1.0))[:, :, None])[:, :, 0], np.nan)
 
 
 def _flat(now: Evaluation, move: Flags, damping: Array, ask: Flags) -> Flags:
     """Where the bottom is flat: no negative curvature and no slope, as under an absolute loss between two rows."""
     flat = np.zeros(len(ask), dtype=bool)
     for k in np.flatnonzero(ask & (damping > 1e-6) & (damping <= 0.1)):
-        inside = np.ix_(move[k], move[k])
-        matrix = now.hessian[k][inside]
+        matrix = now.hessian[k][np.ix_(move[k], move[k])]
         scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12 * np.abs(np.diag(matrix)).max(initial=1e-300)))
         flat[k] = len(matrix) > 0 and np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] > -1e-9
     return flat
@@ -134,6 +147,11 @@ def minimise(
         decrement[live] = np.where(good, fall, np.inf)
         enough = fall <= _RELATIVE * here.value + _ROUNDING * weight_sum[live]
         done = good & enough & ((damping[live] <= 1e-6) | _flat(here, move, damping[live], good & enough))
+        # Pairs of rows at one size whose pulls cancel leave nothing but rounding.
+        level = np.abs(here.gradient * move).max(axis=1, initial=0.0) <= 1e-13 * here.value
+        level &= np.abs(here.hessian).max(axis=(1, 2), initial=0.0) <= 1e-10 * here.value
+        decrement[live[level]] = 0.0
+        done |= level
         trial = np.clip(u[live] + step, problem.lower, problem.upper)
         there = problem.evaluate(trial, _pick(weight, live), _pick(y, live))
         better = (

@@ -1,9 +1,9 @@
 """The objective of one fit as a function of its free coordinates u, with exact gradient and Hessian, in batches.
 
 Coordinates: the law's own are phi (logarithms of the positive parameters, the others as they are); phi = offset + basis @ u.
-The basis carries fixed parameters (no column), tied ones (a shared column), and a centring of each term's inputs, which takes most
-of the correlation between a coefficient and its exponent away. A batch of B vectors u may have its own weights `(B, n)` and its own
-outcomes `(B, n)`: bootstrap refits are one call.
+The basis carries fixed parameters (no column), tied ones (a shared column), and a centring of each term's inputs, which takes
+most of the correlation between a coefficient and its exponent away. A batch of B vectors u may have its own weights `(B, n)` and
+its own outcomes `(B, n)`: bootstrap refits are one call.
 """
 
 from __future__ import annotations

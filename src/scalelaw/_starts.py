@@ -40,10 +40,11 @@ def floor_of(values: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Starts:
-    """Starts `(B, q)` with the coordinates that may move, lowest profile first, and how many basins the grid has."""
+    """Starts `(B, q)` with the coordinates that may move, lowest profile first; their grid nodes; how many basins the grid has."""
 
     u: Array
     free: Flags
+    nodes: NDArray[np.intp]
     basins: int
 
 
@@ -74,7 +75,8 @@ def scan(problem: Problem, values: Array, weight: Array, floor: float, most: int
     phi, zero, rss = _project(problem, node, linear, weight[rows])
     basin = _basins(rss.reshape(shape or (1,)))
     order = basin[np.argsort(rss[basin], kind="stable")][:most]
-    return Starts(*_as_coordinates(problem, phi[order], zero[order], floor), len(basin))
+    place = np.stack(np.unravel_index(order, shape or (1,)), axis=1)
+    return Starts(*_as_coordinates(problem, phi[order], zero[order], floor), place, len(basin))
 
 
 def _axes(problem: Problem) -> list[tuple[int, Array]]:
@@ -118,67 +120,80 @@ def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: A
     law = problem.law
     count = len(next(iter(node.values()))) if node else 1
     places = [law.names.index(name) for name in linear.names]
-    known = [not np.any(problem.basis[place]) for place in places]
-    target = linear.target
-    for place, fixed, positive, column in zip(places, known, linear.positive, linear.columns, strict=True):
-        if fixed:
-            target = target - column * (np.exp(problem.offset[place]) if positive else problem.offset[place])
-    loose = [j for j, fixed in enumerate(known) if not fixed]
-    shape = (count, max(linear.weight.shape[-1], linear.target.shape[-1]))
-    pull = np.broadcast_to(linear.weight * weight, shape)
+    known = {j: problem.offset[place] for j, place in enumerate(places) if not np.any(problem.basis[place])}
+    known = {j: np.exp(value) if linear.positive[j] else value for j, value in known.items()}
+    loose = [j for j in range(len(places)) if j not in known]
     phi = np.tile(problem.offset, (count, 1))
     zero = np.zeros(phi.shape, dtype=bool)
     for name, level in node.items():
         phi[:, law.names.index(name)] = level[:, 0]
-    if loose:
-        columns = np.stack([np.broadcast_to(linear.columns[j], shape) for j in loose], axis=2)
-        positive = [linear.positive[j] for j in loose]
-        value, rss = _least_squares(columns, np.broadcast_to(target, shape), pull, positive)
-        for j, place in enumerate(places[k] for k in loose):
-            if positive[j]:
-                zero[:, place] = value[:, j] <= 0
-                phi[:, place] = np.log(np.where(value[:, j] > 0, value[:, j], 1.0))
-            else:
-                phi[:, place] = value[:, j]
-    else:
-        rss = np.sum(pull * np.broadcast_to(target, shape) ** 2, axis=1)
+    gram, right, total = _shared_moments(linear, weight) if linear.rows else _moments(linear, weight, count)
+    for j, value in known.items():
+        total = total - 2 * value * right[:, j] + value**2 * gram[:, j, j]
+        right = right - value * gram[:, :, j]
+    value, rss = _least_squares(gram[:, loose][:, :, loose], right[:, loose], total, [linear.positive[j] for j in loose])
+    for column, j in enumerate(loose):
+        found = value[:, column]
+        if linear.positive[j]:
+            zero[:, places[j]] = found <= 0
+            found = np.log(np.where(found > 0, found, 1.0))
+        phi[:, places[j]] = found
     return phi, zero, np.where(np.isfinite(rss), rss, np.inf)
 
 
-def _least_squares(columns: Array, target: Array, weight: Array, positive: list[bool]) -> tuple[Array, Array]:
-    """Weighted least squares for each node, non-negative where asked, by trying every face: exact for a few columns.
+def _moments(linear: Linear, weight: Array, count: int) -> tuple[Array, Array, Array]:
+    """Weighted second moments of columns `(g, m, m)`, with the target `(g, m)`, and of the target `(g,)`."""
+    shape = (count, len(weight))
+    pull = np.broadcast_to(linear.weight * weight, shape)
+    target = np.broadcast_to(linear.target, shape)
+    columns = np.stack([np.broadcast_to(column, shape) for column in linear.columns], axis=1)
+    weighted = columns * pull[:, None, :]
+    total = np.einsum("gn,gn->g", pull * target, target)
+    return np.matmul(weighted, columns.transpose(0, 2, 1)), np.matmul(weighted, target[:, :, None])[:, :, 0], total
 
-    Shapes: columns `(g, n, m)`, target and weight `(g, n)`; returns coefficients `(g, m)` and residual sums `(g,)`.
+
+def _shared_moments(linear: Linear, weight: Array) -> tuple[Array, Array, Array]:
+    """`_moments` where nodes share columns: one matrix product of the distinct columns, then a look-up."""
+    pull = linear.weight * weight
+    sizes = np.cumsum([0, *(len(column) for column in linear.columns)])
+    place = np.stack([begin + row for begin, row in zip(sizes, linear.rows, strict=False)], axis=1)
+    every = np.concatenate(linear.columns)
+    weighted = every * pull
+    gram, right = weighted @ every.T, weighted @ linear.target
+    total = np.full(len(place), np.sum(pull * linear.target**2))
+    return gram[place[:, :, None], place[:, None, :]], right[place], total
+
+
+def _least_squares(gram: Array, right: Array, total: Array, positive: list[bool]) -> tuple[Array, Array]:
+    """Least squares from second moments for each node, non-negative where asked, by trying every face: exact for a few columns.
+
+    Returns coefficients `(g, m)` and residual sums `(g,)`.
     """
-    weighted = columns * weight[:, :, None]
-    gram = np.matmul(weighted.transpose(0, 2, 1), columns)
-    right = np.einsum("gnm,gn->gm", weighted, target)
-    total = np.einsum("gn,gn->g", weight * target, target)
-    size = columns.shape[2]
-    scale = np.sqrt(np.maximum(np.einsum("gjj->gj", gram), 1e-300))
-    gram = gram / (scale[:, :, None] * scale[:, None, :])
-    right = right / scale
+    size = len(positive)
+    with np.errstate(all="ignore"):
+        scale = np.sqrt(np.maximum(np.einsum("gjj->gj", gram), 1e-300))
+        gram = np.ascontiguousarray((gram / (scale[:, :, None] * scale[:, None, :])).transpose(1, 2, 0))
+        right = np.ascontiguousarray((right / scale).T)
     best = np.full(len(total), np.inf)
     value = np.zeros((len(total), size))
     signed = [j for j in range(size) if not positive[j]]
-    open_ = [j for j in range(size) if positive[j]]
-    for count in range(len(open_), -1, -1):
-        for chosen in itertools.combinations(open_, count):
+    chosen_from = [j for j in range(size) if positive[j]]
+    for count in range(len(chosen_from), -1, -1):
+        for chosen in itertools.combinations(chosen_from, count):
             face = sorted([*signed, *chosen])
-            if not face:
-                rss, found = total, np.zeros((len(total), 0))
-                fine = np.isfinite(rss)
+            if face:
+                lower, fine = factor(gram[np.ix_(face, face)])
+                found = solve(lower, right[face])
+                rss = total - np.sum(found * right[face], axis=0)
+                for j in chosen:
+                    fine &= found[face.index(j)] > 0
             else:
-                lower, good = factor(np.ascontiguousarray(gram[:, face][:, :, face].transpose(1, 2, 0)))
-                solved = solve(lower, np.ascontiguousarray(right[:, face].T))
-                found = solved.T
-                rss = total - np.einsum("gj,gj->g", found, right[:, face])
-                fine = good & np.isfinite(rss) & np.all(found[:, [face.index(j) for j in chosen]] > 0, axis=1)
+                rss, found, fine = total, np.zeros((0, len(total))), np.ones(len(total), dtype=bool)
             better = fine & (rss < best)
             best = np.where(better, rss, best)
             value[better] = 0.0
-            value[np.ix_(better, face)] = found[better]
-        if count == len(open_) and np.all(np.isfinite(best)):
+            value[np.ix_(better, face)] = found[:, better].T
+        if count == len(chosen_from) and np.all(np.isfinite(best)):
             # The unconstrained answer is feasible at every node.
             break
     return value / scale, np.where(np.isfinite(best), np.maximum(best, 0.0), np.inf)
@@ -198,26 +213,14 @@ def _basins(profile: Array) -> NDArray[np.intp]:
 
 
 def _as_coordinates(problem: Problem, phi: Array, zero: Flags, floor: float) -> tuple[Array, Flags]:
-    """From phi to u, with a coefficient of 0 at its floor and held there; then the same with the constants that may vanish at 0."""
-    inverse = np.linalg.pinv(problem.basis)
-    u = (phi - problem.offset) @ inverse.T
+    """From phi to u, with a coefficient of 0 at its floor and held there."""
+    u = (phi - problem.offset) @ np.linalg.pinv(problem.basis).T
     gone = (zero.astype(float) @ np.abs(problem.basis)) > 0
     for place, item in enumerate(problem.law.parameters):
         # Centring lets an exponent's column reach into a coefficient's row; only the coefficient's own column is at zero.
         if not item.linear:
             gone[:, np.flatnonzero(problem.basis[place])] = False
-    u = np.where(gone, floor, u)
-    starts, free = [u], [~gone]
-    for place, item in enumerate(problem.law.parameters):
-        own = np.flatnonzero(problem.basis[place])
-        if item.zero and len(own) == 1 and problem.lower[own[0]] <= floor:
-            at_zero = u[: max(1, len(u) // 2)].copy()
-            at_zero[:, own] = floor
-            move = free[0][: len(at_zero)].copy()
-            move[:, own] = False
-            starts.append(at_zero)
-            free.append(move)
-    return np.concatenate(starts), np.concatenate(free)
+    return np.where(gone, floor, u), ~gone
 
 
 def _unprojected(problem: Problem, u: Array, shape: tuple[int, ...], most: int) -> Starts:
@@ -225,4 +228,5 @@ def _unprojected(problem: Problem, u: Array, shape: tuple[int, ...], most: int) 
     value = problem.objective_at(u)
     basin = _basins(value.reshape(shape or (1,)))
     order = basin[np.argsort(value[basin], kind="stable")][:most]
-    return Starts(u[order], np.ones(u[order].shape, dtype=bool), len(basin))
+    place = np.stack(np.unravel_index(order, shape or (1,)), axis=1)
+    return Starts(u[order], np.ones(u[order].shape, dtype=bool), place, len(basin))

@@ -7,7 +7,7 @@ from ._base import Example, Law, Linear, Parameter, Term, coefficient, exponent
 
 __all__ = ["Example", "Law", "Linear", "Parameter", "Term", "coefficient", "exponent", "laws", "resolve"]
 
-laws: OpenSet[Law] = OpenSet("scalelaw.laws", __path__, "law", Law)
+laws: OpenSet[Law] = OpenSet("scalelaw.laws", list(__path__), "law", Law)
 
 
 def resolve(law: Law | str) -> Law:

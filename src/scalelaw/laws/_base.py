@@ -3,8 +3,8 @@
 A member is one file of tens of lines. It states the formula once, in one of two ways:
 
 - `terms`: a sum of power terms, c * x^-p * ... ; prediction, gradient, Hessian and linear basis follow in closed form;
-- `evaluate`: any formula written with `_jet`'s functions, in log space where it can overflow; derivatives follow exactly. Such a law
-  also gives `linearise`, the least-squares problem that remains when its nonlinear parameters are fixed.
+- `evaluate`: any formula written with `_jet`'s functions, in log space where it can overflow; derivatives follow exactly.
+  Such a law also gives `linearise`, the least-squares problem that remains when its nonlinear parameters are fixed.
 
 Inside a fit a parameter with `log=True` is its logarithm (so it stays positive), and every input is its logarithm.
 """
@@ -16,6 +16,7 @@ import functools
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ from .._objective import Huber, Objective
 from ..errors import InputError
 from ._jet import Number, exp, log, logaddexp
 
-__all__ = ["Example", "Law", "Linear", "Parameter", "Term", "coefficient", "exponent"]
+__all__ = ["Example", "Law", "Linear", "Parameter", "Term", "coefficient", "exponent", "plane", "where"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -70,6 +71,11 @@ def coefficient(name: str, meaning: str, unit: str = "loss", **other: Any) -> Pa
     return Parameter(name, meaning, unit, lower=0.0, log=True, linear=True, **other)
 
 
+def where(**symbols: str) -> Mapping[str, str]:
+    """The symbol map of a formula: symbol -> what it stands for."""
+    return MappingProxyType(symbols)
+
+
 def exponent(name: str, meaning: str, low: float = 0.02, high: float = 2.0, count: int = 30) -> Parameter:
     """A positive exponent, scanned on a geometric grid, at most 10."""
     return Parameter(name, meaning, lower=0.0, upper=10.0, grid=tuple(np.geomspace(low, high, count)))
@@ -81,6 +87,12 @@ class Term:
 
     coefficient: str
     powers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def plane(**axes: Array) -> dict[str, Array]:
+    """Every combination of the values on each axis, as columns."""
+    mesh = np.meshgrid(*axes.values(), indexing="ij")
+    return {name: level.ravel() for name, level in zip(axes, mesh, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ class Linear:
         columns: one array `(g, n)` each, or anything that broadcasts to it.
         target: `(g, n)` or `(n,)`.
         weight: of each squared residual, same shapes; 0 marks a row where the node is impossible.
+        rows: where many nodes share a column, column j of node k is `columns[j][rows[j][k]]`; target and weight are `(n,)`.
         positive: which c_j must be positive, and are the parameter's value; the others are its coordinate in the fit.
     """
 
@@ -108,6 +121,7 @@ class Linear:
     target: Array
     weight: Array
     positive: tuple[bool, ...]
+    rows: tuple[NDArray[np.intp], ...] = ()
 
 
 class Law(ABC):
@@ -128,7 +142,7 @@ class Law(ABC):
 
     name: ClassVar[str]
     formula: str
-    symbols: Mapping[str, str] = {}
+    symbols: Mapping[str, str]
     reference: str
     inputs: tuple[str, ...] = ("x",)
     output: str = "loss"
@@ -140,7 +154,12 @@ class Law(ABC):
     columns: tuple[str, ...] = ()
 
     def evaluate(self, p: Mapping[str, Number], x: Mapping[str, Array]) -> Any:
-        """The formula. `p`: coordinates of the fit by name; `x`: logarithm of each input. Returns ln f, or f if not `logarithmic`."""
+        """The formula, ln f or, if not `logarithmic`, f.
+
+        Args:
+            p: the parameters by name, as coordinates of the fit (the logarithm of a parameter with `log`).
+            x: the logarithm of each input.
+        """
         parts: list[Any] = []
         for term in self.terms:
             part: Any = p[term.coefficient]
@@ -154,11 +173,19 @@ class Law(ABC):
         if not self.terms:
             return None
         columns: list[Array] = []
+        rows: list[NDArray[np.intp]] = []
+        count = max((len(level) for level in node.values()), default=1)
         for term in self.terms:
-            drop = sum((node[power] * x[name] for name, power in term.powers.items()), np.zeros((1, 1)))
-            columns.append(np.exp(-drop) * np.ones_like(y))
+            if not term.powers:
+                columns.append(np.ones((1, len(y))))
+                rows.append(np.zeros(count, dtype=np.intp))
+                continue
+            levels = np.concatenate([node[power] for power in term.powers.values()], axis=1)
+            levels, row = np.unique(np.broadcast_to(levels, (count, levels.shape[1])), axis=0, return_inverse=True)
+            columns.append(np.exp(-levels @ np.stack([x[name] for name in term.powers])))
+            rows.append(row.reshape(-1))
         names = tuple(term.coefficient for term in self.terms)
-        return Linear(names, tuple(columns), y, 1 / y**2, (True,) * len(names))
+        return Linear(names, tuple(columns), y, 1 / y**2, (True,) * len(names), tuple(rows))
 
     def over(self, columns: str | Sequence[str]) -> Law:
         """The same law read from other columns, one for each input."""

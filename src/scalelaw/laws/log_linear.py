@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._objective import LeastSquares
-from ._base import Array, Example, Law, Linear, Parameter
+from ._base import Array, Example, Law, Linear, Parameter, where
 from ._jet import Number
 
 __all__ = ["LogLinear"]
@@ -23,7 +23,7 @@ class LogLinear(Law):
 
     name = "log_linear"
     formula = "L = a - b ln x"
-    symbols = {"L": "loss", "x": "any scale column", "a": "loss at x = 1", "b": "loss removed by a factor e of x"}
+    symbols = where(L="loss", x="any scale column", a="loss at x = 1", b="loss removed by a factor e of x")
     reference = "Metz 2022, On the Difficulty of Extrapolation with NN Scaling (blog)"
     parameters = (
         Parameter("a", "loss at x = 1", "loss", linear=True),

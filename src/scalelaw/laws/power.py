@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import Example, Law, Term, coefficient, exponent
+from ._base import Example, Law, Term, coefficient, exponent, where
 
 __all__ = ["Power"]
 
@@ -14,7 +14,7 @@ class Power(Law):
 
     name = "power"
     formula = "L = A x^-alpha"
-    symbols = {"L": "loss", "x": "any scale column", "A": "loss at x = 1", "alpha": "exponent"}
+    symbols = where(L="loss", x="any scale column", A="loss at x = 1", alpha="exponent")
     reference = "Kaplan et al. 2020, arXiv:2001.08361"
     parameters = (coefficient("A", "loss at x = 1"), exponent("alpha", "how fast the loss falls", 0.002, 2.0, 40))
     terms = (Term("A", {"x": "alpha"}),)

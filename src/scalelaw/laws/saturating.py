@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import Example, Law, Term, coefficient, exponent
+from ._base import Example, Law, Term, coefficient, exponent, where
 
 __all__ = ["Saturating"]
 
@@ -14,7 +14,7 @@ class Saturating(Law):
 
     name = "saturating"
     formula = "L = E + A x^-alpha"
-    symbols = {"L": "loss", "x": "any scale column", "E": "irreducible loss", "A": "reducible loss at x = 1", "alpha": "exponent"}
+    symbols = where(L="loss", x="any scale column", E="irreducible loss", A="reducible loss at x = 1", alpha="exponent")
     reference = "Hestness et al. 2017, arXiv:1712.00409; Henighan et al. 2020, arXiv:2010.14701"
     parameters = (
         coefficient("E", "loss that no size removes", zero=True),

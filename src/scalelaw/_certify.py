@@ -1,0 +1,156 @@
+"""What a search found, put into words: the certificate and the status of a fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._fitted import Certificate, FitStatus, Runner
+from ._inference import Spread
+from ._newton import Minima
+from ._problem import Problem
+from ._search import pushes
+
+__all__ = ["certify", "judge", "zeros"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+# Two minima are the same where their objectives agree to this share.
+_SAME = 1e-7
+
+
+def zeros(problem: Problem, u: Array, floor: float) -> NDArray[np.bool_]:
+    """Parameters reported as exactly 0."""
+    zero = np.zeros(len(problem.offset), dtype=bool)
+    for place, item in enumerate(problem.law.parameters):
+        own = np.flatnonzero(problem.basis[place] == 1.0)
+        held = len(own) == 0 and not np.any(problem.basis[place]) and problem.offset[place] <= floor
+        zero[place] = item.log and (held or any(u[k] <= floor + 1e-9 and problem.lower[k] <= floor for k in own))
+    return zero
+
+
+def certify(
+    problem: Problem,
+    minima: Minima,
+    best: int,
+    free: NDArray[np.bool_],
+    basins: int,
+    errors: Spread,
+    at_bound: NDArray[np.bool_],
+    zero: NDArray[np.bool_],
+) -> Certificate:
+    value = minima.value[best]
+    _, first, _ = problem.prediction(minima.u[best][None, :])
+    residual = problem.residual(minima.u[best][None, :])[0]
+    _, psi, _ = problem.objective.rho(residual)
+    pull = np.sum(np.abs(first[:, 0, :]) * (problem.weight * np.abs(psi)), axis=1)
+    slope = np.abs(minima.gradient[best])
+    moved = ~at_bound
+    gradient = float(np.max(slope[moved] / np.maximum(pull[moved], 1e-12 * np.sum(problem.weight)))) if moved.any() else 0.0
+    slack = _SAME * value + 1e-24 * float(np.sum(problem.weight))
+    fair = minima.converged & pushes(minima, free)
+    agree = float(np.mean(minima.value <= value + slack))
+    runners: list[Runner] = []
+    for k in np.argsort(minima.value):
+        apart = all(abs(minima.value[k] - other.value) > slack for other in runners)
+        if fair[k] and value + slack < minima.value[k] <= 1.01 * value and apart:
+            phi = problem.phi(minima.u[k])
+            theta = {item.name: float(item.outer(phi[place])) for place, item in enumerate(problem.law.parameters)}
+            runners.append(Runner(theta, float(minima.value[k])))
+    hessian = minima.hessian[best]
+    active = [
+        item.name
+        for place, item in enumerate(problem.law.parameters)
+        if zero[place] or np.any(problem.basis[place][at_bound] == 1.0)
+    ]
+    return Certificate(
+        gradient=gradient,
+        decrement=float(minima.decrement[best]),
+        condition=_condition(_raw(problem, hessian, moved)),
+        condition_projected=_condition(_projected(problem, hessian, moved)),
+        condition_scaled=errors.condition,
+        basins=basins,
+        starts=len(minima.value),
+        agree=agree,
+        active=tuple(active),
+        runners=tuple(runners),
+        iterations=minima.iterations,
+    )
+
+
+def _raw(problem: Problem, hessian: Array, moved: NDArray[np.bool_]) -> Array:
+    """The Hessian in the law's own coordinates, without centring."""
+    plain = (problem.basis == 1.0).astype(np.float64)
+    change = np.linalg.pinv(problem.basis) @ plain
+    return (change.T @ hessian @ change)[np.ix_(moved, moved)]
+
+
+def _projected(problem: Problem, hessian: Array, moved: NDArray[np.bool_]) -> Array:
+    """The Hessian of the profile: the linear coordinates projected out (Schur complement)."""
+    linear = np.zeros(len(hessian), dtype=bool)
+    for place, item in enumerate(problem.law.parameters):
+        if item.linear:
+            linear |= problem.basis[place] == 1.0
+    for place, item in enumerate(problem.law.parameters):
+        if not item.linear:
+            linear &= problem.basis[place] == 0.0
+    rest, gone = np.flatnonzero(moved & ~linear), np.flatnonzero(moved & linear)
+    if len(rest) == 0 or len(gone) == 0:
+        return hessian[np.ix_(moved, moved)]
+    cross = hessian[np.ix_(rest, gone)]
+    return hessian[np.ix_(rest, rest)] - cross @ np.linalg.pinv(hessian[np.ix_(gone, gone)]) @ cross.T
+
+
+def _condition(matrix: Array) -> float:
+    if len(matrix) == 0:
+        return 1.0
+    if not np.all(np.isfinite(matrix)):
+        return math.inf
+    values = np.linalg.eigvalsh(matrix)
+    return float(values[-1] / values[0]) if values[0] > 0 else math.inf
+
+
+def judge(
+    problem: Problem, certificate: Certificate, errors: Spread, theta: Mapping[str, float], sound: bool
+) -> tuple[FitStatus, str]:
+    """The status, and its sentence with the names filled in."""
+    law = problem.law
+    if not sound and certificate.condition_scaled < 1e12:
+        return FitStatus.NOT_CONVERGED, FitStatus.NOT_CONVERGED.value
+    lost = [name for term in law.terms if theta[term.coefficient] == 0 for name in term.powers.values()]
+    if lost:
+        return FitStatus.NOT_IDENTIFIED, (
+            f"The data show no term with {', '.join(dict.fromkeys(lost))}: its coefficient is 0. "
+            "Use a law without it, or a wider range of sizes."
+        )
+    if len(problem.x) > 1:
+        design = np.stack([np.ones(len(problem.y)), *problem.x.values()], axis=1)
+        centred = design[:, 1:] - design[:, 1:].mean(axis=0)
+        singular = np.linalg.svd(centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300), compute_uv=False)
+        if singular[-1] < 1e-6:
+            return FitStatus.NOT_IDENTIFIED, (
+                f"{' and '.join(law.columns)} move together on every row, so their terms cannot be told apart; "
+                "only predictions along that ladder mean anything. Add runs off the ladder."
+            )
+    if not sound or certificate.condition_scaled > 1e12:
+        names = [
+            law.names[k]
+            for k in np.argsort(-np.abs(problem.basis @ errors.weakest))
+            if abs((problem.basis @ errors.weakest)[k]) > 0.1
+        ]
+        return FitStatus.NOT_IDENTIFIED, (
+            f"The data leave a combination of {', '.join(names)} open; predictions near the data may still hold. "
+            "Add sizes or fix one of them."
+        )
+    if len(problem.y) <= problem.basis.shape[1]:
+        return FitStatus.TOO_FEW_POINTS, FitStatus.TOO_FEW_POINTS.value
+    if certificate.active:
+        return (
+            FitStatus.AT_BOUND,
+            f"The minimum lies on a bound of {', '.join(certificate.active)}; its error there is one-sided and not given.",
+        )
+    return FitStatus.CONVERGED, FitStatus.CONVERGED.value

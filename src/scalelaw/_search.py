@@ -1,0 +1,124 @@
+"""The search of a fit: every basin of the grid, followed down to a checked minimum of the true objective."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._newton import Minima, minimise
+from ._objective import Huber
+from ._problem import Problem
+from ._starts import VANISHED, Starts, scan
+
+__all__ = ["lowest", "pushes", "search"]
+
+Array: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+
+
+def search(problem: Problem, values: Array, floor: float) -> tuple[Minima, Flags, int]:
+    """Newton from every basin of the grid; for a robust objective also from the basins left when outliers weigh less."""
+    if problem.basis.shape[1] == 0:
+        nothing = np.zeros((1, 0))
+        return minimise(problem, nothing), np.ones((1, 0), dtype=bool), 1
+    first = scan(problem, values, problem.weight, floor)
+    minima, free = _descend(problem, first, floor)
+    if not np.isfinite(problem.objective.delta):
+        return minima, free, first.basins
+    lead = minima.u[np.argmin(minima.value)]
+    size = np.abs(problem.residual(lead[None, :])[0])
+    middle = max(float(np.median(size)), 1e-12)
+    again = scan(problem, values, problem.weight * np.minimum(1.0, middle / np.maximum(size, 1e-300)) ** 2, floor)
+    apart = np.abs(again.nodes[:, None, :] - first.nodes[None, :, :]).max(axis=2, initial=0).min(axis=1) > 2
+    if not apart.any():
+        return minima, free, max(first.basins, again.basins)
+    again = replace(again, u=again.u[apart], free=again.free[apart])
+    second, free_again = _descend(problem, again, floor)
+    return _joined(minima, second), np.concatenate([free, free_again]), max(first.basins, again.basins)
+
+
+def _descend(problem: Problem, starts: Starts, floor: float) -> tuple[Minima, Flags]:
+    """Newton from the starts. A Huber width far below the scatter is reached in stages, each a warm start of the next."""
+    u, free = starts.u, starts.free
+    size = float(np.median(np.abs(problem.residual(u[:1])[0])))
+    while size > 4 * problem.objective.delta:
+        u = minimise(replace(problem, objective=Huber(problem.objective.log, size)), u, free, limit=20).u
+        size /= 5
+    minima = minimise(problem, u, free)
+    stuck = ~minima.converged & np.isfinite(minima.value)
+    if stuck.any():
+        aside, move = _aside(minima, free, stuck)
+        minima, free = _joined(minima, minimise(problem, aside, move)), np.concatenate([free, move])
+        keep = ~np.concatenate([stuck, np.zeros(len(move), dtype=bool)]) | _first(minima)
+        minima, free = _taken(minima, keep), free[keep]
+    return _settled(problem, minima, free, floor)
+
+
+def _settled(problem: Problem, minima: Minima, free: Flags, floor: float) -> tuple[Minima, Flags]:
+    """Put a coefficient that ran off towards 0 there, and let one grow that was held at 0 although the objective falls with it."""
+    own = np.zeros(free.shape[1], dtype=bool)
+    for place, item in enumerate(problem.law.parameters):
+        column = np.flatnonzero(problem.basis[place])
+        if item.zero and len(column) == 1 and problem.lower[column[0]] <= floor:
+            own[column] = True
+    vanishing = own & free & (minima.u < floor + VANISHED)
+    growing = own & ~free & (minima.gradient < 0)
+    moved = np.any(vanishing | growing, axis=1)
+    if not moved.any():
+        return minima, free
+    free = (free & ~vanishing) | growing
+    start = np.where(vanishing, floor, np.where(growing, floor + VANISHED + 9.0, minima.u))
+    fresh = minimise(problem, start[moved], free[moved])
+    return _joined(_taken(minima, ~moved), fresh), np.concatenate([free[~moved], free[moved]])
+
+
+def _aside(minima: Minima, free: Flags, stuck: Flags) -> tuple[Array, Flags]:
+    """Two starts for each saddle point: a little to both sides along the direction that bends down."""
+    starts: list[Array] = []
+    moves: list[Flags] = []
+    for k in np.flatnonzero(stuck):
+        move = np.flatnonzero(free[k])
+        if len(move) == 0 or not np.all(np.isfinite(minima.hessian[k])):
+            continue
+        _, vectors = np.linalg.eigh(minima.hessian[k][np.ix_(move, move)])
+        for sign in (1e-3, -1e-3):
+            start = minima.u[k].copy()
+            start[move] += sign * vectors[:, 0]
+            starts.append(start)
+            moves.append(free[k])
+    shape = (len(starts), minima.u.shape[1])
+    return np.array(starts).reshape(shape), np.array(moves, dtype=bool).reshape(shape)
+
+
+def _first(minima: Minima) -> Flags:
+    """The single lowest row: never dropped, converged or not."""
+    value = np.where(np.isfinite(minima.value), minima.value, np.inf)
+    return np.arange(len(value)) == int(np.argmin(value))
+
+
+_ROWS = ("u", "value", "gradient", "hessian", "decrement", "converged")
+
+
+def _joined(left: Minima, right: Minima) -> Minima:
+    rows = (np.concatenate([getattr(left, key), getattr(right, key)]) for key in _ROWS)
+    return Minima(*rows, iterations=left.iterations + right.iterations)
+
+
+def _taken(minima: Minima, rows: Flags) -> Minima:
+    return Minima(*(getattr(minima, key)[rows] for key in _ROWS), iterations=minima.iterations)
+
+
+def lowest(minima: Minima, free: Flags, problem: Problem) -> int:
+    """The lowest minimum; among equals one that is certified."""
+    value = np.where(np.isfinite(minima.value), minima.value, np.inf)
+    near = value <= value.min() * (1 + 1e-9) + 1e-25 * float(np.sum(problem.weight))
+    good = near & minima.converged & pushes(minima, free)
+    return int(np.flatnonzero(good)[0]) if good.any() else int(np.argmin(value))
+
+
+def pushes(minima: Minima, free: Flags) -> Flags:
+    """Where a coefficient held at 0 would raise the objective if it grew: the condition for a minimum at that bound."""
+    return np.all(free | (minima.gradient >= 0), axis=1)
