@@ -2,14 +2,19 @@
 
 With residual r, slope psi and prediction derivatives J (n, q), the covariance of u is the sandwich
 
-    H^-1 M H^-1,   H = sum_i w_i kappa_i J_i J_i',   M = m sum_i w_i^2 J_i J_i',   m = sum_i psi_i^2 / (n - q)
+    H^-1 M H^-1,   H = sum_i w_i kappa_i J_i J_i',   M = sum_i w_i^2 m_i J_i J_i'
 
-kappa_i is the expected bend E[rho''(r_i)]. For least squares it is 1 and the usual covariance results. For a Huber loss it is
-the probability of a residual inside the Huber width. Counting the few rows inside a width of 1e-3 would be a poor estimate of it
-(and at a small width the fit puts q residuals at exactly zero), so it is taken from a smoothed distribution of the residuals,
-widened by sqrt(n / (n - q)) for the freedom that the fit has used. Intervals use Student's t with n - q degrees of freedom. The
-choice was made by simulation (tests/test_fit.py keeps a small one): with 8 to 12 points it covers about as often as it says,
-where counting rows or normal quantiles do not.
+kappa_i is the expected bend E[rho''(r_i)], m_i the expected psi_i^2. For least squares they are 1 and sigma^2 / w_i, which is the
+usual covariance. For a Huber loss kappa_i is the probability of a residual inside the Huber width. Counting the few rows inside a
+width of 1e-3 estimates it poorly, and at a small width the fit puts q residuals at exactly zero; so it is read from residuals
+widened by sqrt(n / (n - q)), for the freedom the fit has used, and smoothed over 1.06 s n^(-1/5), with s their root mean square
+clipped at 4 robust deviations. kappa and m mix, with weight n / (n + 5 q), each row's own value, which lets the scatter differ from
+row to row (Powell 1991), with the mean over rows, which is steadier when rows are few. Intervals use Student's t with n - q degrees
+of freedom.
+
+Chosen by simulation: with 8 to 40 rows, normal or t_3 scatter of 0.3 to 1 %, a nominal 90 % interval of E, of alpha and of the
+prediction at 8 times the largest size covers 89 to 96 %; smoothing over a narrower, robust scale it was 73 to 85 % at 8 rows.
+tests/test_fit.py keeps a small version.
 """
 
 from __future__ import annotations
@@ -54,11 +59,10 @@ def spread(problem: Problem, u: Array, moved: NDArray[np.bool_]) -> Spread:
     free = count - int(moved.sum())
     weight = problem.weight
     relative = weight / np.mean(weight)
-    widening = count / max(free, 1)
     standard = residual * np.sqrt(relative)
     residual_sd = float(np.sqrt(np.sum(standard**2) / free)) if free > 0 else np.nan
     _, psi, _ = problem.objective.rho(residual)
-    bend, slope = _expected(problem, standard, psi, relative, widening)
+    bend, slope = _expected(problem, standard, psi, relative, free)
     information = (jacobian * (weight * bend)[:, None]).T @ jacobian
     meat = (jacobian * (weight**2 * slope)[:, None]).T @ jacobian
     covariance = np.full(information.shape, np.nan)
@@ -73,26 +77,32 @@ def spread(problem: Problem, u: Array, moved: NDArray[np.bool_]) -> Spread:
     return Spread(covariance, residual_sd, information, weakest, condition)
 
 
-def _expected(problem: Problem, standard: Array, psi: Array, relative: Array, widening: float) -> tuple[Array, Array]:
-    """Per row: expected bend, and expected squared slope."""
-    objective = problem.objective
-    if not np.isfinite(objective.delta):
-        # Least squares: variance of a row is sigma^2 / relative weight.
-        variance = float(np.mean(standard**2)) * widening
-        return np.ones(len(standard)), variance / relative
-    spread_out = standard * np.sqrt(widening)
-    size = np.sqrt(np.mean(spread_out**2))
-    middle = np.median(np.abs(spread_out)) * 1.4826
-    robust = min(size, middle) if middle > 0 else size
-    width = max(1.06 * robust * len(standard) ** -0.2, 1e-300)
-    edge = objective.delta * np.sqrt(relative)
+def _expected(problem: Problem, standard: Array, psi: Array, relative: Array, freedom: int) -> tuple[Array, Array]:
+    """Per row: expected bend kappa, and expected squared slope m."""
+    count = len(standard)
+    used = count - freedom
+    widening = count / max(freedom, 1)
+    own = count / (count + 5 * used) if used else 1.0
+    delta = problem.objective.delta
+    if not np.isfinite(delta):
+        # Least squares: bend 1, and the usual variance sigma^2 / weight of a row.
+        return np.ones(count), float(np.mean(standard**2)) * widening / relative
+    wide = standard * np.sqrt(widening)
+    middle = np.median(np.abs(wide)) * 1.4826
+    size = np.sqrt(np.mean(np.minimum(np.abs(wide), 4 * middle) ** 2)) if middle > 0 else np.sqrt(np.mean(wide**2))
+    width = max(1.06 * float(size) * count**-0.2, 1e-300)
+    edge = delta * np.sqrt(relative)
+
+    def inside(level: Array, at: Array) -> Array:
+        return _cdf((level - at) / width) - _cdf((-level - at) / width)
+
     levels = np.unique(edge)
     if len(levels) > 64:
         levels = np.quantile(edge, np.linspace(0, 1, 64))
-    share = np.array([np.mean(_cdf((level - spread_out) / width) - _cdf((-level - spread_out) / width)) for level in levels])
-    _, _, top = objective.rho(np.zeros(1))
-    bend = np.interp(edge, levels, share) * top[0]
-    return bend, np.full(len(standard), float(np.mean(psi**2)) * widening)
+    shared = np.interp(edge, levels, [float(np.mean(inside(level, wide))) for level in levels])
+    _, _, top = problem.objective.rho(np.zeros(1))
+    flat = float(np.mean(psi**2)) * widening
+    return (own * inside(edge, wide) + (1 - own) * shared) * top[0], own * psi**2 * widening + (1 - own) * flat
 
 
 def _cdf(x: Array) -> Array:

@@ -58,7 +58,7 @@ def _descend(problem: Problem, starts: Starts, floor: float) -> tuple[Minima, Fl
 
 
 def _settled(problem: Problem, minima: Minima, free: Flags, floor: float) -> tuple[Minima, Flags]:
-    """Put a coefficient that ran off towards 0 there, and let one grow that was held at 0 although the objective falls with it."""
+    """Put a coefficient at 0 that ran off towards it, and let one grow that was held at 0 against the slope."""
     own = np.zeros(free.shape[1], dtype=bool)
     for place, item in enumerate(problem.law.parameters):
         column = np.flatnonzero(problem.basis[place])

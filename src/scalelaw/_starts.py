@@ -40,7 +40,7 @@ def floor_of(values: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Starts:
-    """Starts `(B, q)` with the coordinates that may move, lowest profile first; their grid nodes; how many basins the grid has."""
+    """Starts `(B, q)`, lowest profile first, with the coordinates that may move, their grid nodes, and the basins of the grid."""
 
     u: Array
     free: Flags
