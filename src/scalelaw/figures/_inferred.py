@@ -1,0 +1,153 @@
+"""From frontier, forecast and verdicts to the plain curves of a `Story`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..estimate import quantile_t
+from ..frontier import Edge, Frontier, Optima, Optimum, optimum
+from ._base import Shape
+from ._scales import name_of, number
+from ._story import Best, Curve, Run, Size, Story, gather, grid, numbers
+
+if TYPE_CHECKING:
+    from ..forecast import Forecast
+    from ..trials import Trials
+    from ..verdict import Verdict
+
+__all__ = ["tell"]
+
+_SHAPES = {Edge.INSIDE.name: Shape.CLOSED, Edge.LOW.name: Shape.LOW, Edge.HIGH.name: Shape.HIGH}
+_NORMAL = 1e6  # degrees of freedom at which Student's t is the normal distribution
+
+
+def tell(trials: Trials, forecast: Forecast | None = None, verdicts: Iterable[Verdict] = ()) -> Story:
+    """The story of a study; the arguments are those of `Figure.data`.
+
+    Without a forecast, the best cases and the law of the best rate are those of all the trials.
+    """
+    story = gather(trials, forecast)
+    if forecast is None and story.rate is not None:
+        optima = _optima(trials, story)
+        if optima is not None:
+            story = with_frontier(story, optima.frontier)
+            story = replace(story, optimum=optimum_curve(story, optima[str(story.rate)], None))
+    elif forecast is not None:
+        story = replace(story, level=forecast.level)
+        story = with_frontier(story, forecast.frontier)
+        story = _with_laws(story, forecast)
+    runs = tuple(run for verdict in verdicts if (run := _run(story, verdict)) is not None)
+    return replace(story, runs=runs)
+
+
+def _optima(trials: Trials, story: Story) -> Optima | None:
+    """The optima of all the trials; None where they have no law, such as for two sizes alone."""
+    try:
+        return optimum(trials, over=story.over, hyper=story.rate)
+    except DataError:
+        return None
+
+
+def with_frontier(story: Story, frontier: Frontier) -> Story:
+    """The best case of each size as the frontier has it, with its interval; sizes outside it keep their best run."""
+    if not frontier.tuned or story.rate is None:
+        fitted = {_key(row) for row in zip(*(frontier.trials[name] for name in frontier.over), strict=True)}
+        return replace(story, sizes=tuple(_marked(size, _key(size.point) in fitted) for size in story.sizes))
+    rows = {_key([row[name] for name in story.over]): row for row in frontier.trials.rows()}
+    z = quantile_t(0.5 + 0.5 * story.level, _NORMAL)
+    sizes: list[Size] = []
+    for size in story.sizes:
+        row = rows.get(_key(size.point))
+        sizes.append(_marked(size, False) if row is None else replace(size, best=_best(row, story.rate, z)))
+    return replace(story, sizes=tuple(sizes))
+
+
+def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None) -> Curve | None:
+    """The law of the best rate with its band, over the sizes and on to the target; None over several scale columns."""
+    exponent = float(law.effects.beta[1])
+    half = quantile_t(0.5 + 0.5 * law.level, law.effects.degrees) * math.sqrt(float(law.effects.covariance[1, 1]))
+    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{exponent:.2f}".replace("-", "\N{MINUS SIGN}")
+    words += f" ({law.level:.0%}: {exponent - half:.2f} to {exponent + half:.2f})".replace("-", "\N{MINUS SIGN}")
+    if len(story.over) > 1:
+        return None
+    x = _span(story, target)
+    value, low, high = law.band({story.column: x})
+    at = None
+    if target is not None:
+        there = law.run_at(target)
+        at = (float(target[story.column]), there.value, there.low, there.high)
+    return Curve(numbers(x), numbers(value), numbers(low), numbers(high), at, words)
+
+
+def _with_laws(story: Story, forecast: Forecast) -> Story:
+    target = {name: float(forecast.at[name]) for name in story.over}
+    place = target[story.column]
+    own = (place, forecast.loss, forecast.low, forecast.high)
+    fixed = forecast.fixed
+    kept = None if fixed is None or story.rate is None else fixed.setting.get(story.rate)
+    held = "" if kept is None else f" at {number(kept)}"
+    tuned = broken = None
+    if len(story.over) == 1:
+        x = _span(story, target)
+        value, low, high = forecast.predict({story.column: x})
+        curve = Curve(numbers(x), numbers(value), numbers(low), numbers(high), own)
+        if forecast.frontier.tuned:
+            tuned = replace(curve, text=f"law of the best cases, {forecast.level:.0%} band")
+        else:
+            broken = replace(curve, low=(), high=(), text=f"law of the runs{held}")
+        if fixed is not None:
+            at = (place, fixed.loss, fixed.low, fixed.high)
+            broken = Curve(numbers(x), numbers(fixed.fit.predict({story.column: x})), at=at, text=f"law of the runs{held}")
+    else:
+        tuned = Curve((), (), at=own, text="law of the best cases")
+    law = None
+    if forecast.optima is not None and story.rate in forecast.optima.optima:
+        law = optimum_curve(story, forecast.optima[story.rate], target)
+    return replace(story, kept=kept, fixed=broken, tuned=tuned, optimum=law)
+
+
+def _run(story: Story, verdict: Verdict) -> Run | None:
+    if any(name not in verdict.at for name in story.over):
+        return None
+    rate = float("nan")
+    for suspect in verdict.suspects:
+        if suspect.hyperparameter == story.rate:
+            rate = float(suspect.used)
+    off = verdict.verdict.name == "OFF_LAW"
+    promised = story.fixed.at[1] if story.fixed is not None and story.fixed.at is not None else verdict.expected
+    return Run(float(verdict.at[story.column]), verdict.observed, promised, rate, off)
+
+
+def _best(row: Mapping[str, Any], rate: str, z: float) -> Best:
+    loss, best = float(row["loss"]), float(row[rate])
+    se, rate_se = (math.nan if row.get(name) is None else float(row[name]) for name in ("loss_se", f"{rate}_se"))
+    spread = math.exp(min(z * rate_se, 50.0)) if math.isfinite(rate_se) else math.nan
+    return Best(
+        best,
+        loss,
+        best / spread,
+        best * spread,
+        loss - z * se,
+        loss + z * se,
+        _SHAPES[str(row[f"{rate}_edge"])],
+    )
+
+
+def _marked(size: Size, fitted: bool) -> Size:
+    return size if size.best is None else replace(size, best=replace(size.best, fitted=fitted))
+
+
+def _span(story: Story, target: Mapping[str, float] | None) -> Any:
+    sizes = [size.x for size in story.sizes] + ([] if target is None else [target[story.column]])
+    return grid(min(sizes), max(sizes))
+
+
+def _key(point: Sequence[float]) -> tuple[float, ...]:
+    """A point that compares equal across tables: ten significant digits."""
+    return tuple(float(np.format_float_scientific(value, precision=9)) for value in point)

@@ -1,0 +1,269 @@
+"""The panels that figures share, each made from a `Story`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._base import Axis, Band, Cells, CellState, Line, Mark, Note, Panel, Points, Ramp, Role, Rule, Shape, Tick
+from ._scales import log_ticks, name_of, number, rate_axis, round_axis, size_axis, size_ticks, spread_ticks
+from ._story import Cell, Curve, Story
+
+__all__ = ["bowls", "heatmap", "ladder", "optima"]
+
+_NAN = float("nan")
+_EMPTY = Cell(_NAN, _NAN, 0, 0, CellState.MISSING)
+
+
+def ladder(story: Story) -> Panel:
+    """Loss against size: every run coloured by its rate, the laws, and what became of the target."""
+    marks: list[Mark] = []
+    for rate in story.rates:
+        rows = [(size.x, size.cells[rate].loss) for size in story.sizes if rate in size.cells]
+        if len(story.over) == 1:
+            marks.append(Line(Role.RUN, *_columns(rows), value=rate))
+    for rate in story.rates or (_NAN,):
+        rows = [(size.x, cell.loss) for size in story.sizes for key, cell in size.cells.items() if key == rate or key != key]
+        marks.append(Points(Role.RUN, *_columns(rows), values=(rate,) * len(rows) if story.rates else ()))
+    marks += _laws(story)
+    marks += _target(story)
+    shown = [cell.loss for size in story.sizes for cell in size.cells.values() if math.isfinite(cell.loss)]
+    below = [value for curve in (story.fixed, story.tuned) if curve and curve.at for value in curve.at[1:]]
+    y = _loss_axis([*_typical(shown), *below])
+    x = size_axis(story.column, [*(size.x for size in story.sizes), *(run.x for run in story.runs), *_reach(story)], 0.07)
+    return Panel("loss_vs_scale", _ladder_title(story), x, y, tuple(marks), _rate_ramp(story), legend="lower left")
+
+
+def bowls(story: Story) -> Panel:
+    """Loss against rate, one bowl per size, its optimum marked."""
+    name = story.need_rate()
+    marks: list[Mark] = []
+    if story.kept is not None:
+        marks.append(Rule(Role.KEPT, "x", story.kept, f"kept {number(story.kept)}"))
+    for size in story.sizes:
+        rows = [(rate, size.cells[rate].loss) for rate in story.rates if rate in size.cells]
+        marks.append(Line(Role.RUN, *_columns(rows), value=size.x))
+    for size in story.sizes:
+        rows = [(rate, size.cells[rate].loss) for rate in story.rates if rate in size.cells]
+        marks.append(Points(Role.RUN, *_columns(rows), values=(size.x,) * len(rows)))
+    best = [(size.best.rate, size.best.loss) for size in story.sizes if size.best]
+    shapes = tuple(size.best.shape if size.best.fitted else Shape.OPEN for size in story.sizes if size.best)
+    label = "best case (open: not fitted)" if Shape.OPEN in shapes else "best case of each size"
+    marks.append(Points(Role.BEST, *_columns(best), shapes=shapes, label=label))
+    marks += [Points(Role.MISSED, (run.rate,), (run.loss,)) for run in story.runs if run.off and math.isfinite(run.rate)]
+    shown = [cell.loss for size in story.sizes for cell in size.cells.values() if math.isfinite(cell.loss)]
+    rates = [rate for rate, _ in best]
+    first, last = number(rates[0]), number(rates[-1])
+    title = (
+        f"The best {name_of(name)} moves from {first} to {last}"
+        if first != last
+        else f"The best {name_of(name)} stays at {first}"
+    )
+    x = rate_axis(name, [*story.rates, *rates])
+    y = _loss_axis([*_typical(shown), *(loss for _, loss in best)])
+    return Panel("loss_vs_rate", title, x, y, tuple(marks), _size_ramp(story), legend="lower left")
+
+
+def heatmap(story: Story) -> Panel:
+    """Every cell of the study: rows are sizes, columns are rates, and the best of each row is marked."""
+    name = story.need_rate()
+    cells = [[size.cells.get(rate, _EMPTY) for rate in story.rates] for size in story.sizes]
+    grid = Cells(
+        Role.RUN,
+        story.rates,
+        tuple(size.point for size in story.sizes),
+        tuple(tuple(cell.loss for cell in row) for row in cells),
+        tuple(tuple(cell.state for cell in row) for row in cells),
+        tuple(tuple(cell.count for cell in row) for row in cells),
+    )
+    best = [
+        (float(min(range(len(row)), key=lambda place: _or_infinite(row[place].loss))), float(index))
+        for index, row in enumerate(cells)
+        if any(math.isfinite(cell.loss) for cell in row)
+    ]
+    marks: list[Mark] = [grid]
+    if story.kept in story.rates:
+        marks.append(Rule(Role.KEPT, "x", float(story.rates.index(story.kept)), f"kept {number(story.kept)}"))
+    marks.append(Points(Role.BEST, *_columns(best), label="best of the row"))
+    runs = sum(cell.count + cell.diverged for row in cells for cell in row)
+    diverged = sum(cell.diverged for row in cells for cell in row)
+    measured = sum(cell.count + cell.diverged > 0 for row in cells for cell in row)
+    title = f"{runs} training runs" + (f" in {measured} cells" if runs != measured else "")
+    title += f", {diverged} of them diverged" if diverged else ": every cell is one" if runs == measured else ""
+    rates = [number(rate) for rate in story.rates]
+    labels = [", ".join(number(value, 3) for value in size.point) for size in story.sizes]
+    return Panel(
+        "rate_heatmap",
+        title,
+        _cell_axis(name_of(name), rates, 68 / (1.5 + max(map(len, rates)))),
+        _cell_axis(", ".join(name_of(each) for each in story.over), labels),
+        tuple(marks),
+        _loss_ramp([cell.loss for row in cells for cell in row if math.isfinite(cell.loss)]),
+    )
+
+
+def optima(story: Story) -> Panel:
+    """The best rate of each size, the law through them, and what it says at the target."""
+    name = story.need_rate()
+    marks: list[Mark] = []
+    if story.kept is not None:
+        marks.append(Rule(Role.KEPT, "y", story.kept, f"kept {number(story.kept)}"))
+    law = story.optimum
+    if law is not None:
+        if law.low:
+            marks.append(Band(Role.TUNED_LAW, law.x, law.low, law.high))
+        marks.append(
+            Line(
+                Role.TUNED_LAW,
+                law.x,
+                law.y,
+                label=f"law of the best rate, {story.level:.0%} band" if law.low else "law of the best rate",
+            )
+        )
+    known = [(size.x, size.best) for size in story.sizes if size.best is not None and math.isfinite(size.best.rate)]
+    for fitted, role, label in ((True, Role.BEST, "best rate"), (False, Role.UNSEEN, "best rate, not fitted")):
+        rows = [(x, best.rate, best.rate_low, best.rate_high) for x, best in known if best.fitted is fitted]
+        shapes = tuple(best.shape for _, best in known if best.fitted is fitted)
+        if rows:
+            marks.append(Points(role, *_columns(rows), shapes=shapes, label=label))
+    if law is not None and law.at is not None:
+        x, value, low, high = law.at
+        marks.append(Points(Role.FORECAST, (x,), (value,), (low,), (high,), label=f"forecast, {story.level:.0%} interval"))
+    title = law.text if law is not None and law.text else f"Best {name_of(name)} of each {name_of(story.column)}"
+    values = [value for mark in marks for value in _heights(mark)]
+    x = size_axis(story.column, [*(size.x for size in story.sizes), *_reach(story)], 0.07)
+    return Panel("optimum_vs_scale", title, x, rate_axis(f"best {name_of(name)}", values), tuple(marks), legend="lower left")
+
+
+def _laws(story: Story) -> list[Mark]:
+    marks: list[Mark] = []
+    if story.tuned is not None:
+        if story.tuned.low:
+            marks.append(Band(Role.TUNED_LAW, story.tuned.x, story.tuned.low, story.tuned.high))
+        marks.append(Line(Role.TUNED_LAW, story.tuned.x, story.tuned.y, label=story.tuned.text))
+    if story.fixed is not None:
+        marks.append(Line(Role.FIXED_LAW, story.fixed.x, story.fixed.y, label=story.fixed.text))
+    return [*marks, *_best_cases(story, True)]
+
+
+def _best_cases(story: Story, fitted: bool) -> list[Mark]:
+    rows = [
+        (size.x, size.best.loss, size.best.loss_low, size.best.loss_high)
+        for size in story.sizes
+        if size.best is not None and size.best.fitted is fitted
+    ]
+    if not rows or not story.rates:
+        return []
+    role, shape = (Role.BEST, Shape.CLOSED) if fitted else (Role.UNSEEN, Shape.OPEN)
+    label = "best case of each size" if fitted else "best case, not fitted"
+    return [Points(role, *_columns(rows), shapes=(shape,) * len(rows), label=label)]
+
+
+def _target(story: Story) -> list[Mark]:
+    marks: list[Mark] = []
+    if story.tuned is not None and story.tuned.at is not None:
+        x, value, low, high = story.tuned.at
+        marks.append(Points(Role.FORECAST, (x,), (value,), (low,), (high,), label=f"forecast, {story.level:.0%} interval"))
+    marks += _best_cases(story, False)
+    off = [run for run in story.runs if run.off]
+    fine = [run for run in story.runs if not run.off]
+    if fine:
+        marks.append(Points(Role.JUDGED, *_columns([(run.x, run.loss) for run in fine]), label="judged, not off the law"))
+    if off:
+        worst = max(off, key=lambda run: run.loss - run.promised)
+        marks.append(Line(Role.MISSED, (worst.x, worst.x), (worst.promised, worst.loss)))
+        marks.append(Points(Role.MISSED, *_columns([(run.x, run.loss) for run in off])))
+        marks.append(Note(Role.MISSED, worst.x, worst.loss, f"got {_loss(worst.loss, story)}", "left"))
+        marks.append(Note(Role.MISSED, worst.x, worst.promised, f"promised {_loss(worst.promised, story)}", "left"))
+    return marks
+
+
+def _ladder_title(story: Story) -> str:
+    off = [run for run in story.runs if run.off]
+    if off:
+        worst = max(off, key=lambda run: run.loss - run.promised)
+        held = "The law" if story.kept is None else f"Kept at {number(story.kept)}, the law"
+        return f"{held} promised {_loss(worst.promised, story)} and the run gave {_loss(worst.loss, story)}"
+    if story.tuned is not None and story.tuned.at is not None:
+        x, value, low, high = story.tuned.at
+        size = f"{name_of(story.column)} {number(x, 3)}"
+        return f"Tuned, {size} should reach {_loss(value, story)} ({_loss(low, story)} to {_loss(high, story)})"
+    best = [size.best.loss for size in story.sizes if size.best]
+    return f"Best loss: from {_loss(best[0], story)} to {_loss(best[-1], story)} over {len(best)} sizes"
+
+
+def _loss(value: float, story: Story) -> str:
+    """A loss to as many places as its range over the study calls for, at least two."""
+    best = [size.best.loss for size in story.sizes if size.best]
+    span = max(best) - min(best) or abs(best[0]) or 1.0
+    return f"{value:.{min(6, max(2, 2 - math.floor(math.log10(span)) - 1))}f}"
+
+
+def _columns(rows: list[tuple[float, ...]]) -> Any:
+    """Rows as columns, to be unpacked into a mark: x, y and perhaps low and high."""
+    return tuple(zip(*rows, strict=True)) if rows else ((), ())
+
+
+def _heights(mark: Mark) -> list[float]:
+    found: list[float] = []
+    if isinstance(mark, Points):
+        found = [*mark.y, *mark.low, *mark.high]
+    elif isinstance(mark, Line):
+        found = list(mark.y)
+    elif isinstance(mark, Band):
+        found = [*mark.low, *mark.high]
+    elif isinstance(mark, Rule):
+        found = [mark.at]
+    return [value for value in found if math.isfinite(value) and value > 0]
+
+
+def _reach(story: Story) -> list[float]:
+    curves: list[Curve | None] = [story.fixed, story.tuned, story.optimum]
+    return [curve.at[0] for curve in curves if curve is not None and curve.at is not None]
+
+
+def _typical(losses: list[float]) -> list[float]:
+    """The losses without those of runs that all but diverged, which would press the rest into a corner."""
+    low, middle = min(losses), float(np.quantile(losses, 0.75))
+    top = middle + 3 * (middle - low) if middle > low else math.inf
+    return [loss for loss in losses if loss <= top]
+
+
+def _loss_axis(values: list[float]) -> Axis:
+    label = "loss (nats)"
+    if min(values) > 0 and max(values) / min(values) > 12:
+        axis = rate_axis(label, values)
+        return Axis(label, axis.low, axis.high, "log", axis.ticks)
+    return round_axis(label, values, below=0.14)
+
+
+def _cell_axis(label: str, names: list[str], most: float = 16) -> Axis:
+    """An axis of cells; every second, third, ... is named where all `most` that fit abreast are too few."""
+    step = math.ceil(len(names) / most)
+    ticks = tuple(Tick(float(place), name) for place, name in enumerate(names))
+    return Axis(label, -0.5, len(names) - 0.5, "cells", ticks[::-1][::step][::-1])
+
+
+def _rate_ramp(story: Story) -> Ramp | None:
+    if story.rate is None or len(story.rates) < 2:
+        return None
+    low, high = story.rates[0], story.rates[-1]
+    return Ramp("rate", name_of(story.rate), low, high, "log", log_ticks(low, high))
+
+
+def _size_ramp(story: Story) -> Ramp:
+    sizes = [size.x for size in story.sizes]
+    return Ramp("size", name_of(story.column), min(sizes), max(sizes), "log", size_ticks(sizes))
+
+
+def _loss_ramp(losses: list[float]) -> Ramp:
+    shown = _typical(losses)
+    low, high = min(shown), max(shown)
+    high = high if high > low else low + (abs(low) or 1.0)
+    return Ramp("loss", "loss (nats)", low, high, "linear", spread_ticks(low, high, 6))
+
+
+def _or_infinite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
