@@ -8,6 +8,7 @@ hold: that is what makes a trial independent of its company.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,12 +25,13 @@ from . import adam, mlp
 from .outcome import Probe, curve, judge
 from .recipe import Recipe
 
-__all__ = ["EVALUATIONS", "chunks", "group_size", "run_all"]
+__all__ = ["chunks", "group_size", "run_all"]
 
 CHUNKS = 40
 LONGEST = 50
-EVALUATIONS = 4
-EVALUATED_SHARE = 0.1
+PARTS = 8
+TRIED_SHARE = 0.2
+LOST = Probe(math.nan, math.nan)
 
 
 def group_size(width: int) -> int:
@@ -57,9 +59,12 @@ def chunks(steps: int) -> list[int]:
     return left + [size] * (steps // size)
 
 
-def _evaluated(count: int) -> set[int]:
-    """Which of `count` chunks (from 1) end with a look at the held-out data: `EVALUATIONS`, evenly through the last tenth."""
-    return {count - round(place * count * EVALUATED_SHARE / EVALUATIONS) for place in range(EVALUATIONS)}
+def _tries(count: int) -> dict[int, list[int]]:
+    """Which parts of the held-out data are tried after which of `count` chunks (from 1): evenly through the last fifth."""
+    tries: dict[int, list[int]] = {}
+    for part in range(PARTS):
+        tries.setdefault(count - round((PARTS - 1 - part) * count * TRIED_SHARE / PARTS), []).append(part)
+    return tries
 
 
 @functools.lru_cache(maxsize=2)
@@ -74,13 +79,12 @@ def _run_group(members: list[tuple[TrialSpec, Recipe]], size: int) -> list[Trial
     layers = mlp.sizes(data.input_dim, recipe.width, recipe.depth, data.classes)
     losses, starts, ends = _train(data, layers, recipe, [member.rates for _, member in members], size)
     seconds = (time.perf_counter() - began) / len(members)
-    seen = recipe.steps * recipe.batch_size
     return [
         Trial(
             spec=spec,
             parameters=mlp.count(layers),
             embedding_parameters=0,
-            tokens=float(seen),
+            tokens=float(recipe.steps * recipe.batch_size),
             compute=mlp.compute(layers, recipe.batch_size, recipe.steps),
             compute_rule=mlp.COMPUTE_RULE,
             curve=curve(losses[:, place]),
@@ -104,10 +108,11 @@ def _train(
     else:
         parameters = mlp.repeat(parameters, size)
     run, probe = _compiled(size > 1)
-    held_out = jnp.asarray(data.test_inputs), jnp.asarray(data.test_targets)
-    start = _probes(probe(parameters, *held_out))
+    parts = [(data.test_inputs[part::PARTS], data.test_targets[part::PARTS]) for part in range(PARTS)]
+    start = _mean([_probes(probe(parameters, *part)) for part in parts])
     carry: Any = (jnp.zeros((), jnp.float32), parameters, adam.start(parameters))
     lengths = chunks(recipe.steps)
+    tries = _tries(len(lengths))
     losses: list[NDArray[np.float32]] = []
     tried: list[list[Probe]] = []
     for count, (x, y) in enumerate(data.batches(recipe.seed, recipe.batch_size, lengths), start=1):
@@ -115,10 +120,8 @@ def _train(
         losses.append(np.asarray(chunk).reshape(len(chunk), size))
         if not np.isfinite(losses[-1][-1]).any():
             break
-        if count in _evaluated(len(lengths)):
-            tried.append(_probes(probe(carry[1], *held_out)))
-    ends = _mean(tried or [_probes(probe(carry[1], *held_out))])
-    return np.concatenate(losses), start, ends
+        tried += [_probes(probe(carry[1], *parts[part])) for part in tries.get(count, ())]
+    return np.concatenate(losses), start, _mean(tried) if tried else [LOST] * size
 
 
 def _probes(result: tuple[jax.Array, jax.Array]) -> list[Probe]:

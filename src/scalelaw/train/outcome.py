@@ -15,6 +15,7 @@ __all__ = ["Probe", "curve", "judge", "points"]
 
 CURVE_POINTS = 100
 CHANCE_SHARE = 0.02
+ABOVE = 1e-3
 ROSE = 0.25
 COLLAPSED = 1e-3
 
@@ -61,7 +62,8 @@ def judge(losses: NDArray[np.float32], start: Probe, end: Probe, chance_loss: fl
 
     A run is DIVERGED when
       1. a loss is not finite: `diverged_step` is the first such step, `last_loss` the training loss before it;
-      2. it ends above its start (`end.loss > start.loss`); `diverged_step` is the last step, `last_loss` the final loss;
+      2. it ends above its start, by more than the 0.1 % that a rate next to nothing can do by chance: `diverged_step` is the
+         last step, `last_loss` the final loss;
       3. it ends at chance and was thrown there. At chance: `end.loss` is within 2 % of `chance_loss`, or above it. Thrown:
          a training loss rose 25 % above the first step's or above chance, whichever is more; or a mean of the curve had
          already left chance; or the network, which did look at its input, ended up ignoring it (every ReLU of a layer dead:
@@ -78,7 +80,7 @@ def judge(losses: NDArray[np.float32], start: Probe, end: Probe, chance_loss: fl
     if not math.isfinite(end.loss):
         return {"status": Status.DIVERGED, "diverged_step": len(losses), "last_loss": float(losses[-1])}
     at_chance = end.loss > (1 - CHANCE_SHARE) * chance_loss
-    if end.loss > start.loss or (at_chance and _thrown(losses, start, end, chance_loss)):
+    if end.loss > (1 + ABOVE) * start.loss or (at_chance and _thrown(losses, start, end, chance_loss)):
         return {"status": Status.DIVERGED, "diverged_step": len(losses), "last_loss": end.loss}
     return {"status": Status.COMPLETE, "loss": end.loss, "at_chance": bool(at_chance)}
 
