@@ -5,12 +5,12 @@ With residual r, slope psi and prediction derivatives J (n, q), the covariance o
     H^-1 M H^-1,   H = sum_i w_i kappa_i J_i J_i',   M = sum_i w_i^2 m_i J_i J_i'
 
 kappa_i is the expected bend E[rho''(r_i)], m_i the expected psi_i^2. For least squares they are 1 and sigma^2 / w_i, which is the
-usual covariance. For a Huber loss kappa_i is the probability of a residual inside the Huber width. Counting the few rows inside a
-width of 1e-3 estimates it poorly, and at a small width the fit puts q residuals at exactly zero; so it is read from residuals
+usual covariance. For a Huber loss kappa_i is the probability of a residual inside the Huber width. Counting the few rows inside
+a width of 1e-3 estimates it poorly, and at a small width the fit puts q residuals at exactly zero; so it is read from residuals
 widened by sqrt(n / (n - q)), for the freedom the fit has used, and smoothed over 1.06 s n^(-1/5), with s their root mean square
-clipped at 4 robust deviations. kappa and m mix, with weight n / (n + 5 q), each row's own value, which lets the scatter differ from
-row to row (Powell 1991), with the mean over rows, which is steadier when rows are few. Intervals use Student's t with n - q degrees
-of freedom.
+clipped at 4 robust deviations. kappa and m mix, with weight n / (n + 5 q), each row's own value, which lets the scatter differ
+from row to row (Powell 1991), with the mean over rows, which is steadier when rows are few. Intervals use Student's t with n - q
+degrees of freedom.
 
 Chosen by simulation: with 8 to 40 rows, normal or t_3 scatter of 0.3 to 1 %, a nominal 90 % interval of E, of alpha and of the
 prediction at 8 times the largest size covers 89 to 96 %; smoothing over a narrower, robust scale it was 73 to 85 % at 8 rows.

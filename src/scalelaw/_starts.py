@@ -58,7 +58,7 @@ def scan(problem: Problem, values: Array, weight: Array, floor: float, most: int
         floor: coordinate of a coefficient that is 0.
         most: how many basins are followed.
     """
-    axes = _axes(problem)
+    axes = _axes(problem, values)
     mesh = np.meshgrid(*(grid for _, grid in axes), indexing="ij") if axes else []
     shape = tuple(len(grid) for _, grid in axes)
     nodes = int(np.prod(shape)) if shape else 1
@@ -79,23 +79,19 @@ def scan(problem: Problem, values: Array, weight: Array, floor: float, most: int
     return Starts(*_as_coordinates(problem, phi[order], zero[order], floor), place, len(basin))
 
 
-def _axes(problem: Problem) -> list[tuple[int, Array]]:
+def _axes(problem: Problem, values: Array) -> list[tuple[int, Array]]:
     """Free nonlinear coordinates with their grids."""
+    grids = problem.law.grids(problem.x, values)
     axes: dict[int, Array] = {}
     for place, item in enumerate(problem.law.parameters):
-        if item.linear:
-            continue
         columns = np.flatnonzero(problem.basis[place])
-        if len(columns) == 0 or int(columns[0]) in axes:
+        if item.linear or len(columns) == 0 or int(columns[0]) in axes:
             continue
         column = int(columns[0])
-        grid = np.asarray(item.inner(np.asarray(item.grid, dtype=np.float64)))
-        inside = grid[(grid >= problem.lower[column]) & (grid <= problem.upper[column])]
-        if len(inside) < 2:
-            low, high = max(problem.lower[column], grid[0]), min(problem.upper[column], grid[-1])
-            low, high = (low, high) if low <= high else (problem.lower[column], problem.upper[column])
-            inside = np.linspace(low, high, 8) if low < high else np.array([low])
-        axes[column] = inside
+        low, high = problem.lower[column], problem.upper[column]
+        grid = np.unique(np.clip(np.asarray(item.inner(np.asarray(grids[item.name], dtype=np.float64))), low, high))
+        # Bounds that leave less than two values of the grid are scanned themselves.
+        axes[column] = grid if len(grid) > 1 or low == high or not np.isfinite(high - low) else np.linspace(low, high, 8)
     return sorted(axes.items())
 
 
@@ -121,7 +117,9 @@ def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: A
     count = len(next(iter(node.values()))) if node else 1
     places = [law.names.index(name) for name in linear.names]
     known = {j: problem.offset[place] for j, place in enumerate(places) if not np.any(problem.basis[place])}
-    known = {j: np.exp(value) if linear.positive[j] else value for j, value in known.items()}
+    known = {
+        j: np.exp(value * linear.powers.get(linear.names[j], 1.0)) if linear.positive[j] else value for j, value in known.items()
+    }
     loose = [j for j in range(len(places)) if j not in known]
     phi = np.tile(problem.offset, (count, 1))
     zero = np.zeros(phi.shape, dtype=bool)
@@ -130,13 +128,13 @@ def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: A
     gram, right, total = _shared_moments(linear, weight) if linear.rows else _moments(linear, weight, count)
     for j, value in known.items():
         total = total - 2 * value * right[:, j] + value**2 * gram[:, j, j]
-        right = right - value * gram[:, :, j]
+        right = right - np.reshape(value, (-1, 1)) * gram[:, :, j]
     value, rss = _least_squares(gram[:, loose][:, :, loose], right[:, loose], total, [linear.positive[j] for j in loose])
     for column, j in enumerate(loose):
         found = value[:, column]
         if linear.positive[j]:
             zero[:, places[j]] = found <= 0
-            found = np.log(np.where(found > 0, found, 1.0))
+            found = np.log(np.where(found > 0, found, 1.0)) / linear.powers.get(linear.names[j], 1.0)
         phi[:, places[j]] = found
     return phi, zero, np.where(np.isfinite(rss), rss, np.inf)
 

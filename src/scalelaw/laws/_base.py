@@ -111,8 +111,9 @@ class Linear:
         names: the parameters projected out, in the order of the columns.
         columns: one array `(g, n)` each, or anything that broadcasts to it.
         target: `(g, n)` or `(n,)`.
-        weight: of each squared residual, same shapes; 0 marks a row where the node is impossible.
+        weight: of each squared residual, same shapes; infinite where the node is impossible.
         rows: where many nodes share a column, column j of node k is `columns[j][rows[j][k]]`; target and weight are `(n,)`.
+        powers: parameter -> `(g,)`, where the coefficient c_j is that power of the parameter.
         positive: which c_j must be positive, and are the parameter's value; the others are its coordinate in the fit.
     """
 
@@ -122,6 +123,7 @@ class Linear:
     weight: Array
     positive: tuple[bool, ...]
     rows: tuple[NDArray[np.intp], ...] = ()
+    powers: Mapping[str, Array] = field(default_factory=dict[str, Array])
 
 
 class Law(ABC):
@@ -186,6 +188,10 @@ class Law(ABC):
             rows.append(row.reshape(-1))
         names = tuple(term.coefficient for term in self.terms)
         return Linear(names, tuple(columns), y, 1 / y**2, (True,) * len(names), tuple(rows))
+
+    def grids(self, x: Mapping[str, Array], y: Array) -> Mapping[str, Sequence[float] | Array]:  # noqa: ARG002
+        """Values to scan for the nonlinear parameters; a law whose scales depend on the data overrides this."""
+        return {item.name: item.grid for item in self.parameters if not item.linear}
 
     def over(self, columns: str | Sequence[str]) -> Law:
         """The same law read from other columns, one for each input."""
