@@ -102,3 +102,94 @@ def test_jets_carry_exact_derivatives(name: str, at: float) -> None:
     assert found.first[0, 0] == pytest.approx(slope, rel=1e-5, abs=1e-5)
     assert found.second is not None
     assert found.second[0, 0, 0] == pytest.approx(bend, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "x.__class__",
+        "E + A * x^-alpha if x else 1",
+        "(lambda: 1)()",
+        "E + open('a')",
+        "[E for E in x]",
+        "E + 'a' * x",
+        "exp(x, E)",
+        "True * A + x",
+        "E +",
+        "1 + x",
+        "E + A",
+        "",
+        "(" * 300 + "x" + ")" * 300,
+        "a" * 500,
+    ],
+)
+def test_a_formula_is_parsed_and_never_run(text: str) -> None:
+    with pytest.raises(InputError):
+        resolve(f"formula:{text}") if text else resolve("formula").option(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_law_or_one_line(text: str) -> None:
+    try:
+        law = resolve("formula").option(text)
+    except InputError:
+        return
+    assert law.parameters
+
+
+def test_a_formula_is_a_law() -> None:
+    law = resolve("formula:L = E + A * parameters^-alpha + B / tokens^beta")
+    assert law.inputs == ("parameters", "tokens")
+    assert law.names == ("E", "A", "alpha", "B", "beta")
+    assert [item.name for item in law.parameters if item.linear] == ["E", "A", "B"]
+    theta = laws["chinchilla"].example.theta
+    at = {"parameters": 1e9, "tokens": 2e10}
+    assert law.predict(theta, at) == pytest.approx(laws["chinchilla"].predict(theta, at), rel=1e-12)
+
+
+def test_more_breaks_are_a_variant() -> None:
+    law = resolve("broken:2")
+    assert law.names == ("a", "b", "c0", "c1", "c2", "d1", "d2", "f1", "f2")
+    one = laws["broken"].example.theta
+    two = {**one, "c2": 0.0, "d2": 2e4, "f2": 0.3}
+    assert law.predict(two, {"x": 50.0}) == pytest.approx(laws["broken"].predict(one, {"x": 50.0}), rel=1e-12)
+    with pytest.raises(InputError, match="number of breaks"):
+        resolve("broken:9")
+
+
+def test_the_optimum_runs_over_any_number_of_scales() -> None:
+    law = resolve("optimum").over(("width", "tokens"))
+    assert law.names == ("c", "p_width", "p_tokens")
+    assert law.predict({"c": 2.0, "p_width": 1.0, "p_tokens": 0.5}, {"width": 4.0, "tokens": 16.0}) == pytest.approx(0.125)
+    assert resolve("optimum:curved").over("width").names == ("c", "p", "q")
+
+
+def test_skaling_contains_chinchilla() -> None:
+    theta = laws["chinchilla"].example.theta
+    x = laws["chinchilla"].example.x
+    assert laws["skaling"].predict({**theta, "k": 1.0}, x) == pytest.approx(laws["chinchilla"].predict(theta, x), rel=1e-12)
+
+
+def test_overtraining_is_chinchilla_with_one_exponent() -> None:
+    """(a M^eta + b M^-eta) C^-eta with C = 6 N D is a 6^-eta N^-2eta + b 6^-eta D^-2eta."""
+    theta, x = laws["overtraining"].example.theta, laws["overtraining"].example.x
+    eta = theta["eta"]
+    same = {"E": theta["E"], "A": theta["a"] * 6**-eta, "B": theta["b"] * 6**-eta, "alpha": 2 * eta}
+    assert laws["overtraining"].predict(theta, x) == pytest.approx(laws["chinchilla_shared"].predict(same, x), rel=1e-12)
+
+
+def test_data_seen_once_follow_chinchilla() -> None:
+    law = laws["data_constrained"]
+    theta = {**law.example.theta, "R_N": 1e6}
+    x = {"parameters": 1e9, "tokens": 2e10}
+    plain = laws["chinchilla"].predict(theta, x)
+    assert law.predict(theta, {**x, "dataset_size": 2e10}) == pytest.approx(plain, rel=1e-4)
+    assert law.predict(theta, {**x, "dataset_size": 2e8}) > plain
+
+
+def test_m4_solves_its_equation() -> None:
+    theta, x = laws["m4"].example.theta, laws["m4"].example.x
+    loss = laws["m4"].predict(theta, x)
+    left = (loss - theta["E"]) / (theta["S"] - loss) ** theta["a"]
+    assert left == pytest.approx(theta["A"] * x["x"] ** -theta["alpha"], rel=1e-9)

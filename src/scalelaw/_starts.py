@@ -190,7 +190,7 @@ def _least_squares(gram: Array, right: Array, total: Array, positive: list[bool]
             better = fine & (rss < best)
             best = np.where(better, rss, best)
             value[better] = 0.0
-            value[np.ix_(better, face)] = found[:, better].T
+            value[np.flatnonzero(better)[:, None], np.array(face, dtype=np.intp)[None, :]] = found[:, better].T
         if count == len(chosen_from) and np.all(np.isfinite(best)):
             # The unconstrained answer is feasible at every node.
             break

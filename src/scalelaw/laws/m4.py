@@ -18,9 +18,9 @@ class M4(Law):
     """(L - E) / (S - L)^a = A x^-alpha: from the loss S of guessing down to E.
 
     L is the root of that equation; there is one, because the left side rises from 0 to infinity between E and S. With the odds
-    v = ln((L - E) / (S - L)) the equation is F(v) = (1 - a) ln(S - E) - ln(1 + e^-v) + a ln(1 + e^v) - ln A + alpha ln x = 0, which
-    rises with v and is convex or concave throughout, so Newton's method finds it. Derivatives: a Newton step from a root, taken in
-    jets, is exact to first order, a second one to second order.
+    v = ln((L - E) / (S - L)) the equation is F(v) = (1 - a) ln(S - E) - ln(1 + e^-v) + a ln(1 + e^v) - ln A + alpha ln x = 0,
+    which rises with v and is convex or concave throughout, so Newton's method finds it. Derivatives: a Newton step from a root,
+    taken in jets, is exact to first order, a second one to second order.
     """
 
     name = "m4"

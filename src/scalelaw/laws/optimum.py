@@ -82,6 +82,6 @@ def _words(inputs: Sequence[str], curved: bool) -> dict[str, Any]:
         f"{name}^(-{_key('p', name)} - {_key('q', name)} ln {name})" if curved else f"{name}^-{_key('p', name)}"
         for name in inputs
     ]
-    symbols = {"h": "best value of a hyperparameter", "c": "its value at size 1", **{name: "a scale column" for name in inputs}}
+    symbols = {"h": "best value of a hyperparameter", "c": "its value at size 1", **dict.fromkeys(inputs, "a scale column")}
     symbols |= {item.name: item.meaning for item in _parameters(inputs, curved=curved)}
     return {"formula": f"h = c {' '.join(powers)}", "symbols": where(**symbols)}
