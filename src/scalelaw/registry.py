@@ -14,7 +14,7 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -35,8 +35,8 @@ class OpenSet(Mapping[str, T], Generic[T]):
         base: the class every member derives from; a member is one instance of its class, made without arguments.
     """
 
-    def __init__(self, package: str, path: list[str], kind: str, base: type[T]) -> None:
-        self._package, self._path, self.kind, self._base = package, path, kind, base
+    def __init__(self, package: str, path: Iterable[str], kind: str, base: type[T]) -> None:
+        self._package, self._path, self.kind, self._base = package, list(path), kind, base
         self._members: dict[str, T] = {}
 
     def names(self) -> list[str]:

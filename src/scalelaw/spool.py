@@ -64,7 +64,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _explain(error: OSError, folder: Path) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreError("the disk is full", str(folder), "Free some space and run the same command again; nothing is lost")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return StoreError("the folder cannot be written", str(folder), "Choose another with --storage, or change its permissions")

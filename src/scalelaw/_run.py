@@ -1,0 +1,121 @@
+"""What a run tells while it goes on and when it ends. Re-exported by `run.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .trial import Trial
+
+__all__ = ["Event", "Imported", "Progress", "Retried", "RunSummary", "Started", "Stopping", "TrialEnded"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Args:
+        trials, done: trials of the study, and those that need no more training.
+        diverged, failed, lost: of the trials that ended, in this run or before it.
+        flops, flops_done: training compute of all trials and of those done.
+        elapsed: seconds since the run began.
+        speed: FLOPs per second of this run so far; None before the first trial ended.
+        eta: seconds until the end at this speed, small networks' overhead counted in; None before the first trial ended.
+    """
+
+    trials: int
+    done: int
+    diverged: int
+    failed: int
+    lost: int
+    flops: float
+    flops_done: float
+    elapsed: float
+    speed: float | None
+    eta: float | None
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins: `workers` work on what is missing."""
+
+    study: str
+    workers: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial's result is in the store."""
+
+    trial: Trial
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A worker was lost; so many trials of its batch are trained again."""
+
+    trials: int
+    reason: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A signal asked the run to stop; what is finished is being stored."""
+
+    signal: str
+    progress: Progress
+
+
+Event = Started | TrialEnded | Retried | Stopping
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Args:
+        study, storage: what was run and where it is stored.
+        progress: how far the study is now.
+        skipped: trials that were done before.
+        trained: trials whose result this run added.
+        interrupted: the signal that stopped the run, or None.
+        broken: result files that held no trial and were set aside.
+    """
+
+    study: str
+    storage: str
+    progress: Progress
+    skipped: int
+    trained: int
+    interrupted: str | None = None
+    broken: tuple[Path, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the study is done."""
+        return self.progress.done == self.progress.trials
+
+    @property
+    def message(self) -> str:
+        """The outcome in a sentence, and what to do next."""
+        at = self.progress
+        told = f"{at.done} of {at.trials} trials are done ({self.skipped} were before), {at.diverged} of them diverged"
+        if self.interrupted:
+            return f"Stopped by {self.interrupted}: {told}. Nothing finished is lost; run the same command again to resume."
+        if at.failed or at.lost:
+            return f"{told}; {at.failed} failed and {at.lost} were lost. Run the same command again to retry them."
+        return f"{told}. They are in {self.storage}."
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import brought: rows read, trials added, trials that were there already, and what the reader should know."""
+
+    rows: int
+    added: int
+    known: int
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

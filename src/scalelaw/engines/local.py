@@ -1,0 +1,286 @@
+"""This machine: one single-threaded worker process per core.
+
+One thread per process is the fastest layout that repeats: threads that share a model lose time whenever another process
+takes one of their cores. The driver holds each worker's standard input, so workers end when the driver does, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import EngineError, InputError, MissingExtraError, ScalelawError, StoreError, WorkerLostError
+from ._base import Batch, Engine, Pool, Shape
+
+__all__ = ["Local", "LocalPool", "cores"]
+
+# Compiling a shape costs about a second, in which a core would do this many FLOPs. Batches well above it are worth compiling
+# on every worker, so that the largest trials are never left to one of them.
+HEAVY = 3e11
+
+
+class Local(Engine):
+    """Worker processes on this machine, one thread each."""
+
+    name = "local"
+    summary = "worker processes on this machine, one per core"
+
+    def open(self, max_parallel: int | None = None) -> LocalPool:
+        """As many workers as there are cores, or `max_parallel`; each starts with its first batch."""
+        if max_parallel is not None and max_parallel < 1:
+            raise InputError(f"cannot train {max_parallel} trials at once", "--max-parallel", "Give a whole number of 1 or more")
+        if importlib.util.find_spec("jax") is None:
+            raise MissingExtraError("jax", "train", "training")
+        return LocalPool(max_parallel)
+
+
+def cores() -> list[int]:
+    """The cores this process may use: its affinity, cut to the quota of its control group. At least one."""
+    try:
+        own = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # no affinity on this operating system
+        own = list(range(os.cpu_count() or 1))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            own = own[: max(1, round(int(quota) / int(period)))]
+    return own
+
+
+@dataclass
+class _Job:
+    batch: Batch
+    spool: Path
+    future: Future[tuple[str, ...]]
+    cancelled: bool = False
+
+
+class LocalPool(Pool):
+    """Workers of this machine.
+
+    Args:
+        max_parallel: number of workers; default: the number of cores.
+        command: what starts a worker; `--spool DIR` is appended.
+        environment: its environment; default: this one's with every library held to one thread.
+    """
+
+    def __init__(
+        self, max_parallel: int | None = None, command: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        places = cores()
+        count = max_parallel or len(places)
+        # Pinning pays where every core has its worker; with fewer workers the kernel finds the free cores better.
+        pins: list[int | None] = list(places) if count == len(places) else [None] * count
+        command = tuple(command) or (sys.executable, "-m", "scalelaw.train.worker")
+        if environment is None:
+            from ..train.worker import single_thread_environment
+
+            environment = {**os.environ, **single_thread_environment()}
+        self._changed = threading.Condition()
+        self._waiting: list[_Job] = []
+        self._open = True
+        self._workers = [_Worker(self, command, dict(environment), pin) for pin in pins]
+
+    def capacity(self) -> int:
+        """The number of workers."""
+        return len(self._workers)
+
+    def submit(self, batch: Batch, spool: Path) -> Future[tuple[str, ...]]:
+        """Queue a batch; a free worker takes it at once."""
+        job = _Job(batch, spool, Future())
+        with self._changed:
+            if not self._open:
+                raise ScalelawError("the engine is closed")
+            self._waiting.append(job)
+            self._changed.notify_all()
+        return job.future
+
+    def cancel(self) -> None:
+        """Drop what waits and kill what runs; a worker writes a result whole or not at all, so nothing is half-written."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+            for worker in self._workers:
+                if worker.job is not None:
+                    worker.job.cancelled = True
+        for job in waiting:
+            job.future.cancel()
+        for worker in self._workers:
+            worker.kill()
+
+    def close(self) -> None:
+        """End every worker and wait until it is gone."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self.cancel()
+        for worker in self._workers:
+            worker.join()
+
+    def pids(self) -> list[int]:
+        """The processes of the workers that have been started and not ended."""
+        return [worker.process.pid for worker in self._workers if worker.process is not None and worker.process.poll() is None]
+
+    def take(self, worker: _Worker) -> _Job | None:
+        """The next batch for a worker, waiting for one; None when the pool is closed."""
+        with self._changed:
+            while self._open:
+                if self._waiting:
+                    job = self._waiting.pop(self._choose(worker))
+                    if job.future.set_running_or_notify_cancel():
+                        worker.shape, worker.job = job.batch.shape, job
+                        return job
+                else:
+                    self._changed.wait()
+        return None
+
+    def _choose(self, worker: _Worker) -> int:
+        """A light batch goes where its shape is compiled already; a heavy one to whoever is free; and nobody stays idle."""
+        taken = {other.shape for other in self._workers if other is not worker}
+        fitting = [
+            place
+            for place, job in enumerate(self._waiting)
+            if job.batch.work >= HEAVY or job.batch.shape == worker.shape or job.batch.shape not in taken
+        ]
+        if not fitting:
+            return 0
+        if self._waiting[fitting[0]].batch.work >= HEAVY:
+            return fitting[0]
+        return next((place for place in fitting if self._waiting[place].batch.shape == worker.shape), fitting[0])
+
+
+class _Worker:
+    """One worker process and the thread that talks to it."""
+
+    def __init__(self, pool: LocalPool, command: Sequence[str], environment: dict[str, str], core: int | None) -> None:
+        self.shape: Shape | None = None
+        self.job: _Job | None = None
+        self.process: subprocess.Popen[str] | None = None
+        self._pool, self._command, self._environment, self._core = pool, command, environment, core
+        self._spool: Path | None = None
+        self._errors: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._answered = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def kill(self) -> None:
+        """End the process, if there is one."""
+        with self._lock:
+            if self.process is not None and self.process.poll() is None:
+                self.process.kill()
+
+    def join(self) -> None:
+        """Wait until the thread and its process are gone. The pool is closed before this is called."""
+        self._thread.join()
+        self._discard()
+
+    def _serve(self) -> None:
+        while (job := self._pool.take(self)) is not None:
+            try:
+                job.future.set_result(self._train(job))
+            except ScalelawError as error:
+                job.future.set_exception(error)
+            except Exception as error:  # the future must end, or the driver would wait for ever
+                job.future.set_exception(ScalelawError(f"the local engine failed: {error!r}"))
+
+    def _train(self, job: _Job) -> tuple[str, ...]:
+        process = self._ready(job.spool)
+        if job.cancelled:  # between being taken and having a process that could be killed
+            process.kill()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        request = {"batch": job.batch.id, "specs": [spec.to_dict() for spec in job.batch.specs]}
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                reply = _reply(line)
+                self._answered = self._answered or bool(reply)
+                if reply.get("done") == job.batch.id:
+                    return tuple(map(str, reply.get("trials", ())))
+                if "error" in reply:
+                    raise _explain(reply)
+        except OSError:
+            pass  # the pipe broke: told below as what it is, a lost worker
+        raise self._epitaph(process, job.cancelled)
+
+    def _ready(self, spool: Path) -> subprocess.Popen[str]:
+        """The worker's process, started afresh where there is none or it is gone."""
+        if self.process is not None and self.process.poll() is None and spool == self._spool:
+            return self.process
+        self._discard()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process; closed in _discard)
+        with self._lock:
+            # Of its own process group, so that Ctrl-C reaches the driver alone, which then ends its workers in order.
+            self.process = subprocess.Popen(
+                [*self._command, "--spool", str(spool)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                encoding="utf-8",
+                env=self._environment,
+                process_group=0,
+            )
+        if self._core is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                os.sched_setaffinity(self.process.pid, {self._core})
+        self._spool = spool
+        return self.process
+
+    def _discard(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            with contextlib.suppress(OSError):  # what could not be sent to a dead worker
+                self.process.communicate()
+            self.process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    def _epitaph(self, process: subprocess.Popen[str], cancelled: bool) -> ScalelawError:
+        """How the worker ended, with the last line it wrote to its standard error."""
+        if process.poll() is None:  # it closed its output and stayed: give it a moment to end by itself
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+        process.kill()
+        code = process.wait()
+        last = ""
+        if self._errors is not None:
+            size = self._errors.seek(0, os.SEEK_END)
+            self._errors.seek(max(0, size - 4000))
+            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+            last = f": {lines[-1].strip()}" if lines else ""
+        if code > 0 and not self._answered and not cancelled:
+            return EngineError(f"the workers do not start (exit code {code}{last}). Check the installation with: scalelaw doctor")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return WorkerLostError(f"a worker process ended without a result ({how}{last})")
+
+
+def _reply(line: str) -> dict[str, Any]:
+    """What a line says; anything that is not a JSON object (a library's chatter) says nothing."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _explain(reply: dict[str, Any]) -> ScalelawError:
+    """A worker that answers a batch with an error could not write its results; one that has no batch cannot work at all.
+
+    A trial that cannot be trained is no error of the worker: its result says FAILED.
+    """
+    text = str(reply["error"]).rstrip(".")
+    return StoreError(text) if reply.get("batch") is not None else EngineError(f"{text}.")

@@ -1,0 +1,78 @@
+"""JSON: one object per line, a list of objects, or a single object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..trials import Trials
+from ._base import Importer
+from ._columns import Source, tabulate
+
+__all__ = ["Jsonl"]
+
+
+class Jsonl(Importer):
+    """One JSON object per run: on a line each, or in a list. An object in an object is read as `outer.inner`."""
+
+    name = "jsonl"
+    summary = "a .jsonl, .ndjson or .json file of one object per run"
+
+    def recognises(self, path: Path) -> bool:
+        """By the ending."""
+        return path.is_file() and path.suffix.lower() in (".jsonl", ".ndjson", ".json")
+
+    def read(self, path: Path, mapping: Mapping[str, str] | None = None, keep: Collection[str] = ()) -> Trials:
+        """The table; a key that an object lacks is an empty cell. A line that is not JSON is refused with its number."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise DataError(f"the file cannot be read ({error.strerror})", str(path), "Check its permissions") from error
+        except UnicodeDecodeError as error:
+            raise DataError("this is not UTF-8 text", str(path), "Save the file as UTF-8") from error
+        if not text.strip():
+            raise DataError("the file is empty", str(path), "Give one JSON object per run")
+        objects, lines = _objects(text, path)
+        rows = [_flat(each) for each in objects]
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
+        return tabulate(Source(columns, str(path), lines), mapping, keep)
+
+
+def _objects(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """(objects, the line of each; no lines for a list)."""
+    try:
+        whole = json.loads(text)
+        found = whole if isinstance(whole, list) else [whole]
+        lines: list[int] = []
+    except ValueError:
+        found, lines = [], []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                mend = "Write one JSON object per line"
+                raise DataError(f"not valid JSON ({error})", f"{path}: line {number}", mend) from error
+            lines.append(number)
+    except RecursionError as error:
+        raise DataError("the JSON is nested too deeply", str(path), "Write one JSON object per line") from error
+    for place, each in enumerate(found):
+        if not isinstance(each, dict):
+            where = f"{path}: line {lines[place]}" if lines else f"{path}: row {place + 1}"
+            raise DataError("this is not an object with names and values", where, 'Write for example {"width": 64, "loss": 3.2}')
+    return found, lines
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

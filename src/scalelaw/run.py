@@ -1,0 +1,330 @@
+"""Running a study: fill the holes of its store. Resuming is the same call again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ._run import Event, Imported, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
+from .engines import Batch, Pool, engines
+from .engines._base import shape
+from .errors import EngineError, InputError, ScalelawError, StoreError, WorkerLostError
+from .notation import HYPERPARAMETERS, SCALES
+from .store import Store, load
+from .study import Study
+from .train.count import flops, group_size
+from .trial import Origin, Status, Trial, TrialSpec, Value
+from .trials import Trials
+
+__all__ = [
+    "Event",
+    "Imported",
+    "Progress",
+    "Retried",
+    "RunSummary",
+    "Started",
+    "Stopping",
+    "TrialEnded",
+    "batches",
+    "import_into",
+    "run",
+]
+
+REDO = (Status.FAILED, Status.LOST)
+TICK = 0.2
+# A training step of a tiny network costs its dispatch, not its FLOPs: about what a core does in 50 microseconds.
+STEP_FLOPS = 5e6
+# Work that a core does in about a fifth of a second.
+LIVELY = 2e10
+
+
+# ---- run ----------------------------------------------------------------------------------------------------------------
+
+
+def run(
+    study: Study,
+    storage: str | Path,
+    *,
+    engine: str = "local",
+    max_parallel: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    retries: int = 2,
+) -> RunSummary:
+    """Train the trials of a study that the store does not hold yet.
+
+    A trial that is COMPLETE, DIVERGED, PRUNED or EXCLUDED is done; one that FAILED or was LOST is trained again. SIGINT (Ctrl-C)
+    and SIGTERM stop the run within a moment: what is finished is stored, and the same call resumes. SIGKILL loses no finished
+    trial either.
+
+    Args:
+        study: the trials.
+        storage: path of the store; made if absent.
+        engine: a member of `engines/`.
+        max_parallel: at most so many batches at once; default: what the engine can.
+        on_event: called in this thread with each event.
+        retries: how often a trial whose worker vanished is trained again before it is LOST.
+
+    Raises:
+        SpecError: a trial cannot be trained as it is asked for; nothing has been trained then.
+        StoreError: the store cannot be used, or another process is filling it.
+        MissingExtraError: the engine or the trainer is not installed.
+        EngineError: the engine cannot train anything, for example because its workers do not start.
+    """
+    specs = study.specs
+    if not specs:
+        raise InputError("the study has no trial", study.name, "Give it a scale, for example width = [16, 32, 64]")
+    chosen = engines[engine]
+    # Counting checks every spec, so that a wrong one is told before anything is made or trained.
+    costs = {spec.id: flops(spec) for spec in specs}
+    with Store(storage) as store:
+        store.lock()
+        driver = _Driver(study, store, costs, on_event or (lambda _: None), retries)
+        driver.collect()
+        skipped = driver.progress().done
+        missing = [spec for spec in specs if driver.is_missing(spec)]
+        if missing:
+            with _signals(driver), chosen.open(max_parallel) as pool:
+                driver.fill(pool, missing)
+        return RunSummary(
+            study=study.name,
+            storage=str(storage),
+            progress=driver.progress(),
+            skipped=skipped,
+            trained=driver.trained,
+            interrupted=driver.stopped_by,
+            broken=tuple(driver.broken),
+        )
+
+
+def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
+    """Cut trials into batches of one shape, the costliest first.
+
+    A batch is made of whole groups: trials of one shape and seed, in the number that the trainer trains side by side. Results
+    arrive batch by batch, so a batch is one group, or as many as take about a fifth of a second. The costliest go first, so
+    that no large trial is left alone at the end.
+    """
+    groups: dict[object, dict[int, list[TrialSpec]]] = {}
+    for spec in specs:
+        groups.setdefault(shape(spec), {}).setdefault(spec.seed, []).append(spec)
+    made: list[Batch] = []
+    for seeds in groups.values():
+        pending: list[TrialSpec] = []
+        for same in seeds.values():
+            size = _group(same[0])
+            for first in range(0, len(same), size):
+                group = same[first : first + size]
+                if pending and sum(map(_work, [*pending, *group])) > LIVELY:
+                    made.append(_batch(pending))
+                    pending = []
+                pending.extend(group)
+        made.append(_batch(pending))
+    return sorted(made, key=lambda batch: -batch.work)
+
+
+def _batch(specs: Sequence[TrialSpec]) -> Batch:
+    return Batch(tuple(specs), sum(map(_work, specs)))
+
+
+def _group(spec: TrialSpec) -> int:
+    width = spec.scale.get("width", 1)
+    return 1 if isinstance(width, str) else group_size(int(width))
+
+
+def _work(spec: TrialSpec) -> float:
+    """What a trial costs, in FLOPs, the overhead of its steps counted in."""
+    steps = spec.scale.get("steps", 0)
+    return flops(spec) + STEP_FLOPS * (0.0 if isinstance(steps, str) else float(steps))
+
+
+class _Driver:
+    """One run: what is known about each trial, and the loop that fills the holes."""
+
+    def __init__(
+        self, study: Study, store: Store, costs: Mapping[str, float], tell: Callable[[Event], None], retries: int
+    ) -> None:
+        self.stopped_by: str | None = None
+        self.trained = 0
+        self.broken: list[Path] = []
+        self._study, self._store, self._costs, self._tell, self._retries = study, store, costs, tell, retries
+        self._specs = {spec.id: spec for spec in study.specs}
+        self._status: dict[str, Status] = {}
+        self._answered: set[str] = set()
+        self._losses: dict[str, int] = {}
+        self._work = {spec.id: _work(spec) for spec in study.specs}
+        self._worked = 0.0
+        self._computed = 0.0
+        self._began = time.monotonic()
+
+    def stop(self, number: int, _frame: FrameType | None = None) -> None:
+        """The handler of SIGINT and SIGTERM: the loop sees it at its next turn."""
+        self.stopped_by = signal.Signals(number).name
+
+    def is_missing(self, spec: TrialSpec) -> bool:
+        """Whether a trial has no result that stands."""
+        return self._status.get(spec.id, Status.LOST) in REDO
+
+    def collect(self) -> list[Trial]:
+        """Read the spool and look up what the store holds; at the start of a run."""
+        ended = self._store.ingest()
+        self.broken.extend(ended.broken)
+        self._status = {key: status for key, status in self._store.statuses().items() if key in self._specs}
+        return list(ended.trials)
+
+    def progress(self) -> Progress:
+        """How far the study is now."""
+        counts = dict.fromkeys(Status, 0)
+        for status in self._status.values():
+            counts[status] += 1
+        done = {key for key, status in self._status.items() if status not in REDO}
+        elapsed = time.monotonic() - self._began
+        left = sum(work for key, work in self._work.items() if key not in done)
+        return Progress(
+            trials=len(self._specs),
+            done=len(done),
+            diverged=counts[Status.DIVERGED],
+            failed=counts[Status.FAILED],
+            lost=counts[Status.LOST],
+            flops=math.fsum(self._costs.values()),
+            flops_done=math.fsum(self._costs[key] for key in done),
+            elapsed=elapsed,
+            speed=self._computed / elapsed if self._computed and elapsed else None,
+            eta=left * elapsed / self._worked if self._worked else None,
+        )
+
+    def fill(self, pool: Pool, missing: Sequence[TrialSpec]) -> None:
+        """Train what is missing. Ends early when a signal asked for it."""
+        self._began = time.monotonic()
+        self._tell(Started(self._study.name, pool.capacity(), self.progress()))
+        running = {self._submit(pool, batch): batch for batch in batches(missing)}
+        while running and self.stopped_by is None:
+            ended, _ = concurrent.futures.wait(running, TICK, concurrent.futures.FIRST_COMPLETED)
+            self._ingest()
+            for future in ended:
+                for again in self._settle(future, running.pop(future)):
+                    running[self._submit(pool, again)] = again
+        if self.stopped_by is not None:
+            self._tell(Stopping(self.stopped_by, self.progress()))
+            pool.close()
+        self._ingest()
+
+    def _submit(self, pool: Pool, batch: Batch) -> Future[tuple[str, ...]]:
+        return pool.submit(batch, self._store.spool)
+
+    def _ingest(self) -> None:
+        ended = self._store.ingest()
+        self.broken.extend(ended.broken)
+        for trial in ended.trials:
+            if trial.id not in self._specs:
+                continue  # of another study that shares the store
+            self._answered.add(trial.id)
+            self.trained += 1
+            self._record(trial)
+
+    def _record(self, trial: Trial) -> None:
+        self._status[trial.id] = trial.status
+        self._worked += self._work[trial.id]
+        self._computed += self._costs[trial.id]
+        self._tell(TrialEnded(trial, self.progress()))
+
+    def _settle(self, future: Future[tuple[str, ...]], batch: Batch) -> list[Batch]:
+        """What to train again after a batch ended: nothing, or the trials that have no result, one by one.
+
+        One by one, so that a trial that kills its worker does not take its neighbours with it.
+        """
+        error = future.exception()
+        if isinstance(error, EngineError | StoreError) or not isinstance(error, ScalelawError | None):
+            raise error
+        left = [spec for spec in batch.specs if spec.id not in self._answered]
+        lost = isinstance(error, WorkerLostError)
+        reason = str(error) if error else "the worker gave no result for it"
+        again: list[TrialSpec] = []
+        for spec in left:
+            self._losses[spec.id] = self._losses.get(spec.id, 0) + lost
+            if len(batch.specs) > 1 or (lost and self._losses[spec.id] <= self._retries):
+                again.append(spec)
+            else:
+                for trial in self._store.put([Trial(spec, Status.LOST if lost else Status.FAILED, error=reason)]):
+                    self._record(trial)
+        if again:
+            self._tell(Retried(len(again), reason, self.progress()))
+        return [_batch([spec]) for spec in again]
+
+
+@contextlib.contextmanager
+def _signals(driver: _Driver) -> Generator[None]:
+    """SIGINT and SIGTERM ask the driver to stop. Only in the main thread, which alone may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, driver.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---- import -------------------------------------------------------------------------------------------------------------
+
+
+def import_into(paths: Sequence[str | Path], store: str | Path, mapping: Mapping[str, str] | str | None = None) -> Imported:
+    """Store the rows of tables as trials whose origin is IMPORTED. Doing it twice adds nothing.
+
+    A row without a task belongs to the task named after its file. Rows that ask for the same run, which seeds or recipes do not
+    tell apart, are taken as repeats of it.
+
+    Raises:
+        DataError: a table that cannot be read; nothing has been stored then.
+        StoreError: the store cannot be used.
+    """
+    tables = [(Path(path), load(path, mapping)) for path in paths]
+    added = 0
+    with Store(store) as opened:
+        for path, table in tables:
+            added += len(opened.put(_imported(table, path.stem), source=str(path)))
+    rows = sum(len(table) for _, table in tables)
+    ignored = dict.fromkeys(name for _, table in tables for name in table.ignored)
+    notes = tuple(note for _, table in tables for note in table.notes)
+    return Imported(rows, added, rows - added, tuple(ignored), notes)
+
+
+def _imported(table: Trials, task: str) -> Iterator[Trial]:
+    seen: dict[str, int] = {}
+    for row in table.rows():
+        spec = _spec(row, task)
+        repeat = seen[spec.id] = seen.get(spec.id, -1) + 1
+        if repeat and row.get("seed") is None:
+            spec = _spec({**row, "seed": repeat}, task)
+        elif repeat:
+            spec = _spec(row, task, repeat)
+        yield Trial(
+            spec,
+            Status[row["status"]],
+            loss=row["loss"],
+            initial_loss=row.get("initial_loss"),
+            last_loss=row.get("last_loss"),
+            at_chance=bool(row.get("at_chance") or False),
+            seconds=row.get("seconds"),
+            metrics={name: row[name] for name in ("accuracy", "loss_se") if row.get(name) is not None},
+            origin=Origin.IMPORTED,
+        )
+
+
+def _spec(row: Mapping[str, Any], task: str, repeat: int = 0) -> TrialSpec:
+    def part(names: Sequence[str]) -> dict[str, Value]:
+        return {name: row[name] for name in names if row.get(name) not in (None, "")}
+
+    options = part(("recipe", "id"))
+    if repeat:
+        options["repeat"] = repeat
+    seed = int(row.get("seed") or 0)
+    return TrialSpec(row.get("task") or task, part(SCALES), part(HYPERPARAMETERS), seed, row.get("model") or "imported", options)

@@ -1,0 +1,287 @@
+"""The store: every trial of a study in one SQLite file, and DATA and RUN of the command line.
+
+Workers write result files into the spool beside the store (`spool.py`); one driver reads them into the store, in one transaction
+each time, and then deletes them. Killed anywhere, the next driver reads the files again: a trial is keyed by the hash of its
+spec, so nothing is lost and nothing is counted twice. A store at rest is one file. Readers never make a file and never keep
+the driver waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import sqlalchemy as sa
+
+from . import _store as database
+from . import spool
+from .errors import DataError, RunError, StoreError, UnknownNameError, near
+from .importers import names_in, parse_mapping, recognise
+from .notation import quantity
+from .trial import Curve, Status, Trial
+from .trials import Trials
+
+__all__ = ["Ingested", "Store", "find_run", "load"]
+
+MAGIC = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came out of the spool: trials that were written to the store, and files that held no trial and were set aside."""
+
+    trials: tuple[Trial, ...]
+    broken: tuple[Path, ...] = ()
+
+
+class Store:
+    """A store of trials. A context manager; close it to leave a single file behind.
+
+    Args:
+        path: the file; made when it is absent, unless `read_only`.
+        read_only: only look: no file is made or changed, and no writer waits.
+
+    Raises:
+        StoreError: not a store, a store of a newer scalelaw, a damaged one, or a place that cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.path, self.read_only = Path(path), read_only
+        self._lock: database.DriverLock | None = None
+        if self.path.is_dir():
+            raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
+        if read_only:
+            if not self.path.exists():
+                raise StoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")
+            self._engine = database.connect_read_only(self.path)
+            with database.explained(self.path), self._engine.begin() as connection:
+                database.check(connection, self.path)
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the folder cannot be made ({error.strerror})", str(self.path.parent), "Choose another path with --storage"
+            ) from error
+        self._engine = database.connect_writer(self.path)
+        try:
+            database.prepare(self._engine, self.path)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    @property
+    def spool(self) -> Path:
+        """The folder beside the store that workers write into."""
+        return self.path.with_name(f"{self.path.name}.spool")
+
+    def lock(self) -> None:
+        """Become the one driver of this store until it is closed.
+
+        Raises:
+            StoreError: another process is; the message gives its id.
+        """
+        if self._lock is None:
+            self._lock = database.DriverLock(self.path.with_name(f"{self.path.name}.lock"), self.path)
+
+    def close(self) -> None:
+        """Close the file, and give up being its driver."""
+        if self.read_only:
+            self._engine.dispose()
+        else:
+            if self._lock is not None:
+                with contextlib.suppress(OSError):
+                    self.spool.rmdir()  # only where it is empty
+            database.rest(self._engine)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, trials: Iterable[Trial], source: str | None = None) -> tuple[Trial, ...]:
+        """Write trials in one transaction; a finished trial that is there already stays. Returns those written."""
+        with database.explained(self.path), self._engine.begin() as connection:
+            return tuple(trial for trial in trials if database.upsert(connection, trial, source))
+
+    def ingest(self, folder: Path | None = None) -> Ingested:
+        """Read the result files of the spool into the store, then delete them. Reading one twice changes nothing.
+
+        A file that holds no trial is renamed, to end in `.broken`, and its trial is trained again.
+        """
+        found: dict[Path, Trial] = {}
+        broken: list[Path] = []
+        for path in spool.scan(folder or self.spool):
+            try:
+                found[path] = spool.read(path)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                broken.append(path)
+            except OSError as error:
+                raise StoreError(f"a result cannot be read ({error.strerror})", str(path), "Check the disk") from error
+        written = self.put(found.values()) if found else ()
+        with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
+            for path in found:
+                path.unlink(missing_ok=True)
+            for path in broken:
+                path.rename(path.with_name(f"{path.name}.broken"))
+        return Ingested(written, tuple(broken))
+
+    # ---- reading ------------------------------------------------------------------------------------------------------
+
+    def _select(self, statement: Any) -> Sequence[Any]:
+        with database.explained(self.path), self._engine.begin() as connection:
+            return connection.execute(statement).all()
+
+    def __len__(self) -> int:
+        return int(self._select(sa.select(sa.func.count()).select_from(database.trials))[0][0])
+
+    def statuses(self) -> dict[str, Status]:
+        """How each trial ended, by id."""
+        rows = self._select(sa.select(database.trials.c.id, database.trials.c.status))
+        return {row[0]: Status[row[1]] for row in rows}
+
+    def trials(self, *, curves: bool = True) -> list[Trial]:
+        """Every trial, in the order of their ids."""
+        rows = self._select(sa.select(database.trials).order_by(database.trials.c.id))
+        paths = self._select(sa.select(database.curves).where(database.curves.c.metric == "loss")) if curves else ()
+        found = {row._mapping["id"]: database.unpack_curve(row) for row in paths}
+        return [database.unpack(row, found.get(row._mapping["id"])) for row in rows]
+
+    def table(self) -> Trials:
+        """Every trial as a table, without curves, in the order of their specs: scale, then hyperparameters, then seed."""
+        trials = sorted(self.trials(curves=False), key=_order)
+        return Trials.from_trials(trials, str(self.path))
+
+    def curve(self, trial_id: str) -> Curve | None:
+        """A trial's curve; None where there is none.
+
+        Raises:
+            UnknownNameError: there is no such trial.
+        """
+        rows = self._select(sa.select(database.curves).where(database.curves.c.id == trial_id))
+        if not rows and trial_id not in self.statuses():
+            raise UnknownNameError("trial", trial_id, list(self.statuses())[:5], str(self.path))
+        return database.unpack_curve(rows[0]) if rows else None
+
+    def export(self, path: str | Path) -> int:
+        """Write the table to a .csv, .parquet or .jsonl file; returns the number of rows. Raises StoreError."""
+        path, table = Path(path), self.table()
+        frame = table.to_frame()
+        writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet, ".jsonl": frame.write_ndjson}
+        if path.suffix.lower() not in writers:
+            raise StoreError(f"cannot export to {path.suffix or 'a file without ending'}", str(path), f"Use {', '.join(writers)}")
+        part = path.with_name(f".{path.name}.part")
+        try:
+            writers[path.suffix.lower()](part)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
+        return len(table)
+
+
+def load(
+    path: str | Path,
+    mapping: Mapping[str, str] | str | None = None,
+    where: str | None = None,
+    outcome: str | None = None,
+    *,
+    keep: Sequence[str] = (),
+) -> Trials:
+    """DATA: a store, or a file or folder that an importer recognises, as a table.
+
+    Args:
+        path: where the trials are; it is only read.
+        mapping: column names of the source by quantity, `{"loss": "final_loss"}`, or the text or file given with `--map`.
+        where: only the rows that meet this condition, for example `width <= 512 and learning_rate == 3e-4`. It may name
+            columns of the source that no quantity claims.
+        outcome: another column that takes the place of the loss.
+        keep: columns to keep although no quantity claims them.
+
+    Raises:
+        DataError: there is nothing there, nothing recognises it, or its contents are wrong; the message says where.
+        StoreError: it is a store that cannot be read.
+    """
+    path = Path(str(path).removeprefix("sqlite:///"))
+    named = parse_mapping(mapping) if mapping else {}
+    if _is_store(path):
+        with Store(path, read_only=True) as store:
+            table = store.table()
+        if outcome:
+            named = {**named, "loss": outcome}
+        for name, column in named.items():
+            table = table.with_column(name, table.numbers(_resolve(column, table)) if name == "loss" else table[column])
+    else:
+        if outcome:
+            named = {**named, "loss": outcome}
+        kept = {*keep, *(names_in(where) if where else ())}
+        table = recognise(path).read(path, named, kept)
+    if not where:
+        return table
+    rows = table.where(where)
+    if not len(rows):
+        raise DataError(f"no row meets --where {where!r}", str(path), "Loosen the condition")
+    return rows
+
+
+def find_run(
+    run: str | Path, data: Trials | None = None, mapping: Mapping[str, str] | str | None = None, outcome: str | None = None
+) -> Trials:
+    """RUN: one run as a table of one row: a file that holds one row, or the id of a trial in `data` (or how it begins).
+
+    Raises:
+        RunError: no such file or trial, an id that fits several, or a file of several rows.
+        DataError: the file's contents are wrong.
+    """
+    path = Path(run)
+    if path.exists():
+        table = load(path, mapping, outcome=outcome)
+        if len(table) != 1:
+            raise RunError(f"holds {len(table)} rows where one run belongs", str(path), "Keep the row of the run to be judged")
+        return table
+    known: list[str] = [str(name) for name in data["id"]] if data is not None and "id" in data else []
+    exact = [place for place, name in enumerate(known) if name == str(run)]
+    found = exact or [place for place, name in enumerate(known) if name.startswith(str(run))]
+    if data is not None and len(found) == 1:
+        return data.where(np.arange(len(data)) == found[0])
+    if found:
+        some = ", ".join(known[place] for place in found[:5])
+        raise RunError(f"{len(found)} trials have ids that begin so: {some}", str(run), "Give more of the id")
+    close = near(str(run), known)
+    hint = f"Did you mean {close!r}? " if close else ""
+    raise RunError("there is no such file, and no trial with this id", str(run), f"{hint}Give a file of one row, or a trial's id")
+
+
+def _is_store(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        head = stream.read(len(MAGIC))
+        return head == MAGIC or (not head and path.suffix in (".db", ".sqlite"))
+    return False
+
+
+def _resolve(name: str, table: Trials) -> str:
+    """A column of the table by its own name or an alias."""
+    known = quantity(name)
+    return known.column if name not in table and known is not None and known.column in table else name
+
+
+def _order(trial: Trial) -> tuple[object, ...]:
+    """By task and model, then numerically by scale, hyperparameters and seed; words come after numbers."""
+    spec = trial.spec
+    values = [
+        (name, isinstance(value, str), 0.0 if isinstance(value, str) else float(value), str(value))
+        for part in (spec.scale, spec.hyperparameters)
+        for name, value in part.items()
+    ]
+    return (spec.task, spec.model, values, spec.seed, trial.id)
