@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from .forecast import Forecast as Forecast
     from .forecast import forecast as forecast
     from .frontier import Frontier as Frontier
-    from .frontier import Optima as Optima
     from .frontier import frontier as frontier
     from .frontier import kept_setting as kept_setting
-    from .frontier import optimum as optimum
     from .laws import laws as laws
+    from .optimum import Optima as Optima
+    from .optimum import optimum as optimum
     from .report import report as report
     from .run import RunSummary as RunSummary
     from .run import import_into as import_into
@@ -61,7 +61,7 @@ _HOME = {
     "Frontier": "frontier",
     "Grid": "study",
     "InputError": "errors",
-    "Optima": "frontier",
+    "Optima": "optimum",
     "RunSummary": "run",
     "ScalelawError": "errors",
     "Status": "trial",
@@ -81,7 +81,7 @@ _HOME = {
     "kept_setting": "frontier",
     "laws": "laws",
     "load": "store",
-    "optimum": "frontier",
+    "optimum": "optimum",
     "read_study": "study",
     "report": "report",
     "run": "run",

@@ -1,0 +1,150 @@
+"""How runs fall into scales and settings: which columns say how large a run is, which were tuned, and the runs of each scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .trials import Trials
+
+__all__ = ["Cell", "cells_of", "default_hyper", "default_over", "names_of"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+# Where several columns say the same size, the one a ladder is spoken of in.
+_LADDER = ("width", "depth", "parameters", "tokens", "dataset_size", "steps", "epochs", "heads", "context")
+_SIZES = (
+    "parameters",
+    "tokens",
+    *(name for name in _LADDER if name not in ("parameters", "tokens")),
+    "embedding_parameters",
+    "compute",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The finished runs of one scale, seeds of one setting averaged.
+
+    Args:
+        point: the scale.
+        z: logarithm of the settings, `(settings, hyperparameters)`.
+        y: mean ln loss of each setting, `(settings,)`.
+        count: runs behind each mean, `(settings,)`.
+        spread: summed squared deviations of ln loss within the settings, and their degrees of freedom.
+        bad: logarithm of the settings that diverged or stayed at chance, `(.., hyperparameters)`.
+    """
+
+    point: Mapping[str, float]
+    z: Array
+    y: Array
+    count: Array
+    spread: tuple[float, int]
+    bad: Array
+
+
+def default_over(trials: Trials, at: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The scale columns a question is about: those of `at` that vary, else the fewest columns that determine all sizes that vary.
+
+    Raises:
+        DataError: no scale varies, or `at` names none that does.
+    """
+    finished = trials.finished
+    varying = finished.varying(finished.scales)
+    if at is not None and (named := tuple(name for name in at if name in varying)):
+        return named
+    if not varying:
+        have = ", ".join(trials.scales) or "none"
+        raise DataError(
+            f"only one size: no scale column varies (scale columns: {have})", trials.source, "Add runs at other sizes"
+        )
+    table = {name: finished.numbers(name) for name in varying}
+    for name in _LADDER:
+        if name in table and all(_determines(table, (name,), other) and _determines(table, (other,), name) for other in varying):
+            return (name,)
+    chosen: list[str] = []
+    for name in _SIZES:
+        if name in table and not (chosen and _determines(table, tuple(chosen), name)):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def _determines(table: Mapping[str, Array], names: tuple[str, ...], other: str) -> bool:
+    """Whether equal values of `names` always come with equal values of `other`."""
+    left = np.stack([np.round(np.log(table[name]), 6) for name in names], axis=1)
+    right = np.round(np.log(table[other]), 3)
+    both = np.unique(np.concatenate([left, right[:, None]], axis=1), axis=0)
+    return len(both) == len(np.unique(left, axis=0))
+
+
+def default_hyper(trials: Trials, over: Sequence[str]) -> tuple[str, ...]:
+    """Numeric hyperparameters that take at least three positive values within some scale."""
+    finished = trials.finished
+    found: list[str] = []
+    for name in finished.hyperparameters:
+        column = finished[name]
+        if column.dtype == object:
+            continue
+        for _, rows in finished.groups(over):
+            values = rows.numbers(name)
+            if len(np.unique(values[np.isfinite(values) & (values > 0)])) >= 3:
+                found.append(name)
+                break
+    return tuple(found)
+
+
+def names_of(
+    trials: Trials, over: str | Sequence[str] | None, hyper: str | Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Scale and hyperparameter columns, by default `default_over` and `default_hyper`; each must hold numbers."""
+    over = default_over(trials) if over is None else (over,) if isinstance(over, str) else tuple(over)
+    hyper = default_hyper(trials, over) if hyper is None else (hyper,) if isinstance(hyper, str) else tuple(hyper)
+    for name in (*over, *hyper):
+        trials.numbers(name)
+    return over, hyper
+
+
+def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[Cell]:
+    """The finished runs grouped by scale, their settings in logarithms, replicated seeds averaged."""
+    finished = trials.finished
+    loss = finished.numbers("loss")
+    if np.any(loss <= 0):
+        row = int(np.flatnonzero(loss <= 0)[0])
+        raise DataError(
+            f"a loss of {loss[row]:g} has no logarithm", f"{trials.source}, finished row {row + 1}", "Give positive losses"
+        )
+    table = {name: finished.numbers(name) for name in (*over, *hyper)}
+    whole = np.all([np.isfinite(column) & (column > 0) for column in table.values()], axis=0)
+    scale = np.stack([table[name] for name in over], axis=1)[whole]
+    z = np.log(np.stack([table[name] for name in hyper], axis=1)[whole]) if hyper else np.zeros((int(whole.sum()), 0))
+    y = np.log(loss[whole])
+    bad_scale, bad_z = _bad(trials, over, hyper)
+    result: list[Cell] = []
+    for point in np.unique(scale, axis=0):
+        rows = np.all(scale == point, axis=1)
+        settings, inverse = np.unique(np.round(z[rows], 9), axis=0, return_inverse=True)
+        inverse = inverse.reshape(-1)
+        count = np.bincount(inverse).astype(float)
+        mean = np.bincount(inverse, y[rows]) / count
+        spread = (float(np.sum((y[rows] - mean[inverse]) ** 2)), int(rows.sum()) - len(settings))
+        bad = bad_z[np.all(bad_scale == point, axis=1)]
+        result.append(Cell(dict(zip(over, map(float, point), strict=True)), settings, mean, count, spread, bad))
+    return result
+
+
+def _bad(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> tuple[Array, Array]:
+    """Scales and settings of runs that diverged or stayed at chance: they bound a best setting but never shape its bowl."""
+    bad = np.zeros(len(trials), dtype=bool)
+    if "status" in trials:
+        bad |= trials["status"] == "DIVERGED"
+    if "at_chance" in trials:
+        bad |= np.nan_to_num(trials.numbers("at_chance")) > 0
+    columns = [trials.numbers(name) for name in (*over, *hyper)]
+    bad &= np.all([np.isfinite(column) & (column > 0) for column in columns], axis=0)
+    scale = np.stack([trials.numbers(name)[bad] for name in over], axis=1)
+    return scale, np.log(np.stack([trials.numbers(name)[bad] for name in hyper], axis=1)) if hyper else np.zeros((len(scale), 0))

@@ -1,0 +1,195 @@
+"""The frontier: the loss of the best setting at each scale, with its error; or of one setting that was kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .cells import cells_of, names_of
+from .errors import DataError
+from .response import Array, Edge, Response, respond
+from .trials import Trials
+
+__all__ = ["Edge", "Frontier", "frontier", "kept_setting"]
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Best-case loss per scale.
+
+    Args:
+        over: scale columns.
+        hyper: hyperparameters that were tuned within scales.
+        tuned: False where the rows stand as they are, at one setting per scale.
+        trials: one row per scale with the columns of `over`, `loss`, `loss_se` (nats; NaN where nothing tells it), `count`,
+            `argmin_loss`, and per hyperparameter h: `h` (best value), `h_se` (standard error of ln h), `h_edge` (name of an
+            `Edge`).
+        curvature: d2 ln loss / d (ln h)^2, shared over the scales.
+        seed_sd: standard deviation of ln loss between seeds; None without replicates.
+        noise: standard deviation of ln loss of one run about its bowl (seeds and lack of fit); None where not tuned.
+        settings: the kept setting, where not tuned.
+        response: the bowls behind it; None where not tuned.
+        source: the trials it was made from.
+    """
+
+    over: tuple[str, ...]
+    hyper: tuple[str, ...]
+    tuned: bool
+    trials: Trials
+    curvature: Mapping[str, float]
+    seed_sd: float | None
+    settings: Mapping[str, float]
+    source: Trials = field(repr=False)
+    noise: float | None = None
+    response: Response | None = field(default=None, repr=False)
+
+    @property
+    def scales(self) -> Array:
+        """ln of the scale columns, `(rows, over)`."""
+        return np.log(np.stack([self.trials.numbers(name) for name in self.over], axis=1))
+
+    @property
+    def run_sd(self) -> float:
+        """Standard deviation of ln loss of one more run at a best setting."""
+        return self.seed_sd if self.seed_sd is not None else self.noise or 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: `per_scale` rows."""
+        return {
+            "over": list(self.over),
+            "hyper": list(self.hyper),
+            "tuned": self.tuned,
+            "settings": dict(self.settings),
+            "seed_sd": self.seed_sd,
+            "curvature": dict(self.curvature),
+            "per_scale": self.trials.rows(),
+        }
+
+
+def frontier(
+    trials: Trials,
+    *,
+    over: str | Sequence[str] | None = None,
+    hyper: str | Sequence[str] | None = None,
+    fixed: bool = False,
+    settings: Mapping[str, float] | None = None,
+) -> Frontier:
+    """Estimate the best-case loss per scale.
+
+    Args:
+        trials: runs; those that diverged or stayed at chance bound a best setting but never shape a bowl.
+        over: scale columns; default `default_over`.
+        hyper: hyperparameters tuned within a scale; default `default_hyper`.
+        fixed: take the runs at one setting as they stand.
+        settings: that setting; default `kept_setting` where several settings were tried.
+
+    Raises:
+        DataError: no finished run, no size, text among the numbers, or a loss that is not positive.
+    """
+    over, hyper = names_of(trials, over, hyper)
+    if not len(trials.finished):
+        raise DataError("no run finished with a finite loss", trials.source, "Check the loss column and the filter")
+    if hyper and not fixed:
+        response = respond(trials, over, hyper)
+        if response is not None:
+            return _tuned(trials, response)
+    kept = dict(settings or {}) or (kept_setting(trials, over=over, hyper=hyper) if hyper else {})
+    return _fixed(trials, over, hyper, kept)
+
+
+def _tuned(trials: Trials, response: Response) -> Frontier:
+    bowls = response.bowls
+    columns: dict[str, Any] = {name: [bowl.point[name] for bowl in bowls] for name in response.over}
+    columns["loss"] = [math.exp(bowl.log_loss) for bowl in bowls]
+    columns["loss_se"] = [math.exp(bowl.log_loss) * bowl.log_loss_se for bowl in bowls]
+    columns["count"] = [bowl.count for bowl in bowls]
+    columns["argmin_loss"] = [bowl.argmin for bowl in bowls]
+    for j, name in enumerate(response.hyper):
+        columns[name] = [math.exp(bowl.best[j]) for bowl in bowls]
+        columns[f"{name}_se"] = [math.sqrt(bowl.best_cov[j, j]) for bowl in bowls]
+        columns[f"{name}_edge"] = [bowl.edge[j].name for bowl in bowls]
+    return Frontier(
+        over=response.over,
+        hyper=response.hyper,
+        tuned=True,
+        trials=Trials.from_columns(columns, trials.source),
+        curvature=MappingProxyType({name: float(response.hessian[j, j]) for j, name in enumerate(response.hyper)}),
+        seed_sd=response.seed_sd,
+        settings=MappingProxyType({}),
+        source=trials,
+        noise=response.noise,
+        response=response,
+    )
+
+
+def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: Mapping[str, float]) -> Frontier:
+    rows = trials
+    for name, value in kept.items():
+        rows = rows.where(np.isclose(rows.numbers(name), value, rtol=1e-6, atol=0.0))
+    if not len(rows.finished):
+        setting = ", ".join(f"{name}={value:g}" for name, value in kept.items())
+        raise DataError(f"no finished run at {setting}", trials.source, "Name a setting that was tried")
+    cells = cells_of(rows, over, ())
+    squares, degrees = (sum(cell.spread[i] for cell in cells) for i in (0, 1))
+    seed_sd = math.sqrt(squares / degrees) if degrees >= 2 else None
+    loss = np.array([float(np.exp(cell.y[0])) for cell in cells])
+    count = np.array([float(cell.count[0]) for cell in cells])
+    columns: dict[str, Any] = {name: [cell.point[name] for cell in cells] for name in over}
+    columns["loss"], columns["count"] = loss, count
+    columns["loss_se"] = loss * seed_sd / np.sqrt(count) if seed_sd is not None else np.full(len(cells), np.nan)
+    return Frontier(
+        over,
+        hyper,
+        False,
+        Trials.from_columns(columns, trials.source),
+        MappingProxyType({}),
+        seed_sd,
+        MappingProxyType(dict(kept)),
+        rows,
+    )
+
+
+def kept_setting(
+    trials: Trials,
+    *,
+    over: str | Sequence[str] | None = None,
+    hyper: str | Sequence[str] | None = None,
+    scales: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """The grid setting that is best on average over the three middle scales: what is tuned small and then kept.
+
+    Settings are compared by mean ln loss over those scales, among settings that finished at all of them (at as many as any did).
+
+    Args:
+        scales: values of the first scale column to average over; default the middle three.
+    """
+    over, hyper = names_of(trials, over, hyper)
+    if not hyper:
+        return {}
+    cells = cells_of(trials, over, hyper)
+    if scales is None:
+        cells = sorted(cells, key=lambda cell: sum(math.log(value) for value in cell.point.values()))
+        first = max((len(cells) - 3) // 2, 0)
+        cells = cells[first : first + 3]
+    else:
+        cells = [cell for cell in cells if any(math.isclose(cell.point[over[0]], value) for value in scales)]
+    found: dict[tuple[float, ...], list[float]] = {}
+    for cell in cells:
+        for setting, loss in zip(cell.z, cell.y, strict=True):
+            found.setdefault(tuple(np.round(setting, 6)), []).append(float(loss))
+    if not found:
+        return {}
+    most = max(len(losses) for losses in found.values())
+    best = min((key for key, losses in found.items() if len(losses) == most), key=lambda key: sum(found[key]))
+    # The value as it stands in the table, not the exponential of a rounded logarithm.
+    return {name: _nearest(trials.numbers(name), math.exp(value)) for name, value in zip(hyper, best, strict=True)}
+
+
+def _nearest(column: Array, value: float) -> float:
+    finite = column[np.isfinite(column)]
+    return float(finite[np.argmin(np.abs(finite - value))])

@@ -1,0 +1,381 @@
+"""The verdict: is a run on the best-case law, off it, or can these data not tell - and what is suspected where it is off."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .cells import default_over
+from .diagnostics import Finding
+from .errors import DataError, RunError
+from .estimate import number
+from .forecast import Forecast, forecast
+from .frontier import Frontier, frontier
+from .laws import Law
+from .notation import quantity
+from .stack import Mixture
+from .trial import Status, Trial
+from .trials import Trials
+
+__all__ = ["Ruling", "Suspect", "Verdict", "check"]
+
+# Power at which a smallest detectable excess is stated.
+_POWER = 0.8
+# A run is called on the law only where it is no worse than one tuned run in five ...
+_CLEAR = 0.2
+# ... and where an excess of this size in ln loss would have been seen.
+_BLIND = 0.10
+# Before the gap is seen: the chance that something else than the tuned hyperparameters is at fault, and its typical cost in ln
+# loss.
+_OTHER, _OTHER_COST = 0.2, 0.1
+# Relative scatter of the curvature between scales.
+_CURVATURE_SD = 0.3
+_DRAWS = 4000
+
+
+class Ruling(enum.Enum):
+    """What is ruled. The value is the sentence a user needs."""
+
+    ON_LAW = "The run is on the best-case law: no worse than tuned runs of this size are."
+    OFF_LAW = "The run is off the best-case law: a tuned run of this size would hardly ever be this bad."
+    UNDECIDED = "These data cannot tell whether the run is on the law."
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A hyperparameter that may explain the excess.
+
+    Args:
+        hyperparameter: its name.
+        share: expected share of the observed excess that its distance from the predicted best explains.
+        probability: that it explains more than anything else does, tuned or unknown.
+        used, best: the run's value, and the law's.
+    """
+
+    hyperparameter: str
+    share: float
+    probability: float
+    used: float
+    best: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        names = ("hyperparameter", "share", "probability", "used", "best")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What `check` rules.
+
+    Args:
+        verdict: the ruling. message: the sentence, with its numbers.
+        expected: median loss of a tuned run here.
+        low, high: central interval whose upper end is the threshold of the one-sided test, so OFF_LAW means observed > high.
+        observed: the run's loss; None where it diverged. p_value: P(a tuned run is at least this bad).
+        excess: `nats` (observed - expected) and `relative` (of expected); None where it diverged.
+        detectable: hyperparameter -> the factor from its best that this test would have seen with power 0.8.
+        detectable_excess: the same as a share of the loss.
+        findings: what to know before believing it.
+        suspects: most suspected first; empty where the run is on the law or nothing was tuned.
+        at: the run's scale. level: of the test.
+        settings: the run's hyperparameters. forecast: what it was judged against.
+    """
+
+    verdict: Ruling
+    message: str
+    expected: float
+    low: float
+    high: float
+    observed: float | None
+    p_value: float | None
+    excess: Mapping[str, float] | None
+    detectable: Mapping[str, float]
+    detectable_excess: float
+    findings: tuple[Finding, ...]
+    suspects: tuple[Suspect, ...]
+    at: Mapping[str, float]
+    level: float
+    settings: Mapping[str, float]
+    forecast: Forecast = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `scalelaw check`."""
+        return {
+            "verdict": self.verdict.name,
+            "message": self.message,
+            "at": dict(self.at),
+            "settings": dict(self.settings),
+            "expected": self.expected,
+            "low": self.low,
+            "high": self.high,
+            "level": self.level,
+            "observed": self.observed,
+            "p_value": self.p_value,
+            "excess": None if self.excess is None else dict(self.excess),
+            "detectable": {name: number(value) for name, value in self.detectable.items()},
+            "detectable_excess": self.detectable_excess,
+            "findings": [each.to_dict() for each in self.findings],
+            "suspects": [each.to_dict() for each in self.suspects],
+        }
+
+
+def check(
+    data: Trials,
+    run: Mapping[str, Any] | Trial | Trials,
+    *,
+    level: float = 0.95,
+    fixed: bool = False,
+    over: str | Sequence[str] | None = None,
+    hyper: str | Sequence[str] | None = None,
+    law: str | Law | Sequence[str | Law] | None = None,
+) -> Verdict:
+    """Judge one run against the best-case law of others.
+
+    H0: the run is tuned and on the law. With F the predictive distribution of ln loss of one tuned run at its scale
+    (parameters, scatter of scales, form, discrepancy, one run's own noise), p = 1 - F(ln observed). One-sided: a loss below the
+    law is no fault.
+
+    - OFF_LAW: p < 1 - level.
+    - ON_LAW: p >= 0.5; or p >= 0.2, where an excess of 10 % of the loss would have been seen (power 0.8).
+    - UNDECIDED: otherwise: worse than most tuned runs without being beyond chance, or judged by a law too wide to see anything.
+
+    The smallest detectable excess x at power 0.8 moves the 20 % quantile of F to its threshold; for a hyperparameter with
+    curvature H it is the factor exp(sqrt(2 x / H)) away from its best.
+
+    Args:
+        data: other runs. The run itself is left out where it is among them.
+        run: columns by name or alias with `loss`; a trial; or a table of one row.
+        level: one-sided; 1 - level is the rate of false alarms.
+        fixed, over, hyper, law: see `forecast`; a fixed law is taken at the run's own setting where that was run at two sizes.
+
+    Raises:
+        RunError: the run has no loss, no size, or a value that is not a positive number.
+        DataError: the data carry no law.
+    """
+    if not 0.5 < level < 1:
+        raise RunError(f"a level of {level:g} is no one-sided test", "level", "Give a number between 0.5 and 1, such as 0.95")
+    row = _columns(run)
+    others = _without(data, row)
+    over = _over(others, row, over)
+    at = {name: _positive(row, name) for name in over}
+    edge = frontier(others, over=over, hyper=hyper)
+    settings = {name: float(row[name]) for name in others.hyperparameters if _is_number(row.get(name))}
+    if fixed:
+        own = {name: settings[name] for name in edge.hyper if name in settings}
+        edge = _kept(others, over, edge.hyper, own)
+    expected = forecast(edge, at, law=law, level=2 * level - 1)
+    mixture = expected.stack.predict(at, expected.variance["run"])
+    low, middle, high, power = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level, 1 - _POWER))
+    visible = high - power
+    diverged = row.get("status") == Status.DIVERGED.name or not _is_number(row.get("loss"))
+    log = math.inf if diverged else math.log(_positive(row, "loss"))
+    p = 0.0 if diverged else 1.0 - float(mixture.cdf(np.array([log]))[0])
+    ruling = Ruling.OFF_LAW if p < 1 - level else _within(p, visible)
+    judged = _Judged(ruling, p, log - middle, visible, settings, diverged, level)
+    suspects = () if diverged or ruling is Ruling.ON_LAW else _suspects(expected, mixture, judged)
+    value = None if diverged else math.exp(log)
+    return Verdict(
+        verdict=ruling,
+        message=_sentence(expected, judged, math.exp(middle), value, suspects),
+        expected=math.exp(middle),
+        low=math.exp(low),
+        high=math.exp(high),
+        observed=value,
+        p_value=None if diverged else p,
+        excess=None if value is None else {"nats": value - math.exp(middle), "relative": math.expm1(log - middle)},
+        detectable=_detectable(expected, visible),
+        detectable_excess=math.expm1(visible),
+        findings=(*expected.findings, *_about(expected, settings)),
+        suspects=suspects,
+        at=at,
+        level=level,
+        settings=settings,
+        forecast=expected,
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The test's outcome, for the suspects and the sentence."""
+
+    ruling: Ruling
+    p: float
+    gap: float
+    visible: float
+    settings: Mapping[str, float]
+    diverged: bool
+    level: float
+
+
+def _within(p: float, visible: float) -> Ruling:
+    if p >= 0.5 or (p >= _CLEAR and visible <= _BLIND):
+        return Ruling.ON_LAW
+    return Ruling.UNDECIDED
+
+
+def _columns(run: Mapping[str, Any] | Trial | Trials) -> dict[str, Any]:
+    """The run as one row, columns under their own names."""
+    if isinstance(run, Trial):
+        run = Trials.from_trials([run])
+    if isinstance(run, Trials):
+        if len(run) != 1:
+            raise RunError(f"{len(run)} rows where one run belongs", run.source, "Give one run")
+        run = run.rows()[0]
+    row: dict[str, Any] = {}
+    for name, value in run.items():
+        known = quantity(name)
+        row.setdefault(known.column if known else name, value)
+    if "loss" not in row and row.get("status") != Status.DIVERGED.name:
+        raise RunError("the run has no loss", "run", "Add a column loss, or name yours with --map loss=NAME")
+    status = row.get("status")
+    if status in (Status.FAILED.name, Status.LOST.name, Status.PRUNED.name, Status.EXCLUDED.name):
+        raise RunError(f"the run is {status}, so its loss is not final", "run", "Judge a run that finished")
+    if isinstance(row.get("loss"), str):
+        raise RunError(f"the loss is text ({row['loss']!r})", "run", "Give a number")
+    return row
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(float(value))
+
+
+def _positive(row: Mapping[str, Any], name: str) -> float:
+    value = row.get(name)
+    if not _is_number(value) or not float(value) > 0:  # pyright: ignore[reportArgumentType]
+        raise RunError(f"{name} is {value!r}, not a positive number", "run", f"Give the run's {name}")
+    return float(value)  # pyright: ignore[reportArgumentType]
+
+
+def _without(data: Trials, row: Mapping[str, Any]) -> Trials:
+    """The data less the run itself: by its id, else by size, setting, seed and loss."""
+    if "id" in data and row.get("id"):
+        return data.where(data["id"] != row["id"])
+    names = [name for name in (*data.scales, *data.hyperparameters, "seed", "loss") if name in data and _is_number(row.get(name))]
+    if "loss" not in names:
+        return data
+    same = np.ones(len(data), dtype=bool)
+    for name in names:
+        if data[name].dtype != object:
+            same &= np.isclose(data.numbers(name), float(row[name]), rtol=1e-9, atol=0.0)
+    return data.where(~same)
+
+
+def _over(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None) -> tuple[str, ...]:
+    if over is not None:
+        return (over,) if isinstance(over, str) else tuple(over)
+    found = default_over(data)
+    if all(_is_number(row.get(name)) for name in found):
+        return found
+    # The run may be described in fewer columns than the data: whatever it shares with them that varies.
+    shared = {name: row[name] for name in data.scales if _is_number(row.get(name))}
+    if not any(name in data.varying(data.scales) for name in shared):
+        raise RunError(f"the run has no {' or '.join(found)}", "run", f"Add {', '.join(found)} to it")
+    return default_over(data, shared)
+
+
+def _kept(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], own: Mapping[str, float]) -> Frontier:
+    """The fixed frontier at the run's own setting where that was run at two sizes, else at the kept setting."""
+    if own and len(own) == len(hyper):
+        try:
+            found = frontier(trials, over=over, hyper=hyper, fixed=True, settings=own)
+            if len(found.trials) >= 2:
+                return found
+        except DataError:
+            pass
+    return frontier(trials, over=over, hyper=hyper, fixed=True)
+
+
+def _detectable(expected: Forecast, visible: float) -> dict[str, float]:
+    """Per tuned hyperparameter the factor exp(sqrt(2 x / H)) whose cost x this test would have seen."""
+    response = expected.frontier.response
+    if response is None:
+        return {}
+    curvature = np.diag(response.hessian_at(expected.at))
+    return {name: math.exp(min(math.sqrt(2 * visible / float(curvature[j])), 50.0)) for j, name in enumerate(response.hyper)}
+
+
+def _about(expected: Forecast, settings: Mapping[str, float]) -> tuple[Finding, ...]:
+    """What the run does not say about itself."""
+    missing = [name for name in expected.frontier.hyper if name not in settings] if expected.frontier.tuned else []
+    if not missing:
+        return ()
+    text = ", ".join(missing)
+    return (
+        Finding("setting_unknown", f"The run does not say its {text}, so it cannot be suspected.", f"Add {text} to the run."),
+    )
+
+
+def _suspects(expected: Forecast, mixture: Mixture, judged: _Judged) -> tuple[Suspect, ...]:
+    """Suspects by their expected share of the gap.
+
+    With d = ln used - ln best, the excess that hyperparameter j predicts is phi_j = 1/2 d_j (H d)_j: its Shapley value for a
+    quadratic. The best setting is drawn from its law's t with the scatter of scales, H with 30 % scatter. A draw counts by the
+    likelihood of the
+    observed gap: that it is the sum of phi and the law's error (prior 0.8), or that something unknown adds to it, exponential
+        with mean
+    10 % of the loss (prior 0.2).
+    """
+    response, optima = expected.frontier.response, expected.optima
+    known = [name for name in expected.frontier.hyper if name in judged.settings and judged.settings[name] > 0]
+    if response is None or optima is None or not known:
+        return ()
+    random = np.random.default_rng(0)
+    columns = [expected.frontier.hyper.index(name) for name in known]
+    H = response.hessian_at(expected.at)[np.ix_(columns, columns)]
+    away = np.empty((_DRAWS, len(known)))
+    for j, name in enumerate(known):
+        best = optima[name].run_at(expected.at)
+        draw = random.standard_t(optima[name].effects.degrees, _DRAWS) * best.stderr
+        away[:, j] = math.log(judged.settings[name] / best.value) - draw
+    scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
+    phi = 0.5 * away * (away @ H) * scale[:, None]
+    total = phi.sum(axis=1)
+    sd = float(mixture.sd()[0])
+    rest = judged.gap - total
+    alone = (1 - _OTHER) * np.exp(-0.5 * (rest / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
+    other = _OTHER * np.where(rest > 0, np.exp(-np.maximum(rest, 0) / _OTHER_COST), np.exp(-0.5 * (rest / sd) ** 2)) / _OTHER_COST
+    weight = np.concatenate([alone, other])
+    weight = weight / weight.sum()
+    unknown = np.concatenate([np.zeros(_DRAWS), np.maximum(rest, 0.0)])
+    phi = np.maximum(np.concatenate([phi, phi]), 0.0)
+    whole = np.maximum(phi.sum(axis=1) + unknown, 1e-12)
+    leader = np.argmax(np.concatenate([phi, unknown[:, None]], axis=1), axis=1)
+    found = [
+        Suspect(
+            name,
+            float(weight @ (phi[:, j] / whole)),
+            float(weight @ (leader == j)),
+            judged.settings[name],
+            optima[name].at(expected.at).value,
+        )
+        for j, name in enumerate(known)
+    ]
+    return tuple(sorted(found, key=lambda each: -each.share))
+
+
+def _sentence(expected: Forecast, judged: _Judged, middle: float, value: float | None, suspects: tuple[Suspect, ...]) -> str:
+    where = ", ".join(f"{name} {each:g}" for name, each in expected.at.items())
+    kind = "tuned run" if expected.frontier.tuned else "run at the fixed setting"
+    if judged.diverged:
+        return f"OFF THE LAW: the run at {where} diverged, where a {kind} reaches about {middle:.3f}. Lower its learning rate."
+    percent = 100 * math.expm1(judged.gap)
+    seen = f"This test sees an excess of {100 * math.expm1(judged.visible):.2g} % of the loss four times out of five."
+    side = "above" if percent >= 0 else "below"
+    fact = f"loss {value:.3f} at {where} is {abs(percent):.2g} % {side} the {middle:.3f} expected of a {kind}"
+    chance = f"one in {1 / judged.p:.0f}" if judged.p > 1e-4 else "fewer than one in 10,000"
+    head = {Ruling.ON_LAW: "ON THE LAW", Ruling.OFF_LAW: "OFF THE LAW", Ruling.UNDECIDED: "UNDECIDED"}[judged.ruling]
+    if judged.ruling is Ruling.ON_LAW:
+        return f"{head}: {fact}. {seen}"
+    if judged.ruling is Ruling.OFF_LAW:
+        first = suspects[0] if suspects else None
+        tail = f" First suspect: {first.hyperparameter} {first.used:.3g}, predicted best {first.best:.3g}." if first else ""
+        return f"{head}: {fact}; {chance} would be this bad.{tail}"
+    if judged.visible > _BLIND:
+        return f"{head}: {fact}, and the law is too uncertain here. {seen} Run a size in between."
+    return f"{head}: {fact}; {chance} would be this bad, not rare enough to call it off. {seen} Run another seed."
