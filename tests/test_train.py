@@ -1,0 +1,272 @@
+"""The built-in trainer: what it computes, what its statuses mean, and that a trial does not depend on its company."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalelaw.errors import InputError, SpecError
+from scalelaw.tasks import tasks
+from scalelaw.train import Recipe, adam, mlp, train_batch
+from scalelaw.train import train as train_one
+from scalelaw.train.loop import chunks, group_size, judge
+from scalelaw.train.outcome import Probe, curve, points
+from scalelaw.trial import Status, Trial, TrialSpec
+
+SMALL = {"input_dim": 8, "classes": 4, "teacher_width": 8}
+
+
+def spec(width: int, rate: float, *, steps: int = 60, seed: int = 0, task: str = "teacher_student", **options: float) -> TrialSpec:
+    chosen = SMALL if task == "teacher_student" else {"pixels": 7}
+    return TrialSpec(task, {"width": width, "steps": steps}, {"learning_rate": rate}, seed, task_options={**chosen, **options})
+
+
+def numbers(trial: Trial) -> Trial:
+    """A trial without the one field that may differ between two runs of it."""
+    return replace(trial, seconds=None)
+
+
+# What is computed
+
+
+def test_adam_follows_its_published_algorithm() -> None:
+    rates = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-3, "weight_decay": 0.1}
+    generator = np.random.default_rng(0)
+    p = generator.standard_normal(5)
+    ours, state = jnp.asarray(p, jnp.float32), adam.start(jnp.zeros(5))
+    m, v = np.zeros(5), np.zeros(5)
+    for t in range(1, 6):
+        g = generator.standard_normal(5)
+        m, v = 0.8 * m + 0.2 * g, 0.97 * v + 0.03 * g**2
+        p = p - 0.01 * 0.1 * p - 0.01 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.97**t)) + 1e-3)
+        arrays = {name: jnp.float32(value) for name, value in rates.items()}
+        state, ours = adam.update(arrays, jnp.float32(t), jnp.asarray(g, jnp.float32), state, ours)
+    np.testing.assert_allclose(ours, p, rtol=2e-5)
+
+
+def test_adam_without_momentum_is_finite_from_the_first_step() -> None:
+    rates = {name: jnp.float32(value) for name, value in asdict_rates(beta1=0.0, beta2=0.0).items()}
+    _, moved = adam.update(rates, jnp.float32(1), jnp.float32(2.0), (jnp.float32(0), jnp.float32(0)), jnp.float32(1.0))
+    assert float(moved) == pytest.approx(0.9)
+
+
+def asdict_rates(**given: float) -> dict[str, float]:
+    return {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0, **given}
+
+
+def test_a_group_computes_what_its_networks_compute_alone() -> None:
+    layers = mlp.sizes(6, 5, 3, 4)
+    nets = [mlp.initial(layers, seed) for seed in range(3)]
+    x = np.random.default_rng(0).standard_normal((7, 6), dtype=np.float32)
+    axes = mlp.group_axes(mlp.repeat(nets[0], 3))
+    group = [
+        tuple(np.stack([net[place][kind] for net in nets], axis=axis) for kind, axis in enumerate(pair))
+        for place, pair in enumerate(axes)
+    ]
+    together = mlp.logits(group, jnp.asarray(x))
+    for place, net in enumerate(nets):
+        hidden = x.astype(np.float64)
+        for number, (weight, bias) in enumerate(net):
+            hidden = (np.maximum(hidden, 0) if number else hidden) @ weight + bias
+        np.testing.assert_allclose(together[place], hidden, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mlp.logits(net, jnp.asarray(x)), hidden, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_start_as_he_et_al_say() -> None:
+    for fan_in, (weight, bias) in zip((300, 400, 400, 400), mlp.initial(mlp.sizes(300, 400, 3, 10), 0), strict=True):
+        assert float(weight.std()) == pytest.approx(math.sqrt(2 / fan_in), rel=0.05)
+        assert not bias.any()
+
+
+def test_the_sizes_follow_from_the_structure() -> None:
+    trial = train_one(spec(16, 1e-3, steps=40))
+    assert trial.parameters == (8 * 16 + 16) + 2 * (16 * 16 + 16) + (16 * 4 + 4)
+    assert trial.embedding_parameters == 0
+    assert trial.tokens == 40 * 128
+    forward = 2 * 128 * (8 * 16 + 2 * 16 * 16 + 16 * 4)
+    assert trial.compute == 40 * (3 * forward - 2 * 128 * 8 * 16)
+    assert trial.compute_rule
+
+
+def test_training_gets_near_the_teachers_floor() -> None:
+    options = {**SMALL, "teacher_depth": 1, "sharpness": 1.0}
+    asked = TrialSpec("teacher_student", {"width": 32, "depth": 1, "steps": 800}, {"learning_rate": 0.01}, task_options=options)
+    data = tasks["teacher_student"].data(options)
+    trial = train_one(asked)
+    assert trial.status is Status.COMPLETE
+    assert trial.loss is not None
+    assert data.truths["floor"] < trial.loss < data.truths["floor"] + 0.25 * (data.chance_loss - data.truths["floor"])
+
+
+# A trial's result is its own
+
+
+@pytest.mark.parametrize("width", [5, 32])
+def test_a_trial_is_the_same_alone_in_company_and_in_any_order(width: int) -> None:
+    rates = [1e-3 * 1.7**place for place in range(group_size(width) + 2)]
+    asked = [spec(width, rate, steps=30, task="fashion_mnist") for rate in rates]
+    together = [numbers(trial) for trial in train_batch(asked)]
+    backwards = [numbers(trial) for trial in train_batch(asked[::-1])][::-1]
+    alone = [numbers(train_batch([one])[0]) for one in asked]
+    assert together == backwards == alone
+
+
+def test_a_batch_may_mix_widths_seeds_and_repeats() -> None:
+    asked = [spec(8, 1e-3), spec(16, 1e-3), spec(8, 1e-3, seed=1), spec(8, 1e-3)]
+    trials = train_batch(asked)
+    assert [trial.spec for trial in trials] == asked
+    assert trials[0] == trials[3]
+    assert trials[0].loss != trials[2].loss
+    assert numbers(trials[2]) == numbers(train_one(asked[2]))
+
+
+def test_a_neighbour_that_explodes_changes_nothing() -> None:
+    calm = spec(8, 1e-3)
+    together = train_batch([spec(8, 1e30), calm, spec(8, 1e4)])
+    assert numbers(together[1]) == numbers(train_one(calm))
+    assert together[0].status is Status.DIVERGED
+
+
+# What an ending means
+
+
+@pytest.mark.parametrize("width", [8, 64, 160])
+def test_both_ends_of_the_rates_are_told_apart(width: int) -> None:
+    low, high = [1e-8, 1e-6, 1e-5], [1.0, 10.0, 1e3, 1e30]
+    good = 3e-3
+    asked = [spec(width, rate, steps=40, seed=seed, task="fashion_mnist") for seed in (0, 1) for rate in (*low, good, *high)]
+    for trial in train_batch(asked):
+        rate = float(trial.spec.hyperparameters["learning_rate"])
+        if rate == good:
+            assert (trial.status, trial.at_chance) == (Status.COMPLETE, False)
+        elif rate < good:
+            assert (trial.status, trial.at_chance) == (Status.COMPLETE, True)
+            assert trial.loss is not None
+            assert trial.loss <= 1.001 * (trial.initial_loss or 0)
+        else:
+            assert (trial.status, trial.at_chance, trial.loss) == (Status.DIVERGED, False, None)
+            assert trial.diverged_step
+            assert trial.last_loss is not None
+            assert math.isfinite(trial.last_loss)
+
+
+def test_a_network_that_died_at_chance_is_diverged_even_below_its_start() -> None:
+    trials = train_batch([spec(16, rate, steps=60, seed=1, task="fashion_mnist") for rate in (0.4, 1.0, 3.0)])
+    below = [trial for trial in trials if (trial.last_loss or math.inf) < (trial.initial_loss or 0)]
+    assert below, "the case this test is about did not come up"
+    assert all(trial.status is Status.DIVERGED for trial in trials)
+
+
+CHANCE = math.log(10)
+ALIVE = Probe(2.8, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "end", "status", "at_chance"),
+    [
+        ([2.8, 2.0, 1.0, 0.9], Probe(0.9, 2.0), Status.COMPLETE, False),
+        ([2.8, 2.79, 2.78, 2.77], Probe(2.77, 1.0), Status.COMPLETE, True),
+        ([2.8, 2.6, 2.4, 2.31], Probe(2.30, 0.9), Status.COMPLETE, True),
+        ([2.8, 2.81, 2.79, 2.8], Probe(2.8002, 1.0), Status.COMPLETE, True),
+        ([2.8, 60.0, 9.0, 2.4], Probe(2.31, 0.5), Status.DIVERGED, False),
+        ([2.8, 1.0, 1.0, 2.4], Probe(2.31, 0.5), Status.DIVERGED, False),
+        ([2.8, 2.31, 2.31, 2.31], Probe(2.31, 1e-7), Status.DIVERGED, False),
+        ([2.8, 60.0, 9.0, 3.1], Probe(3.1, 1.0), Status.DIVERGED, False),
+        ([2.8, 60.0, 2.0, 1.5], Probe(1.5, 1.0), Status.COMPLETE, False),
+    ],
+)
+def test_judgement(losses: list[float], end: Probe, status: Status, at_chance: bool) -> None:
+    told = judge(np.array(losses, dtype=np.float32), ALIVE, end, CHANCE)
+    assert (told["status"], told.get("at_chance", False)) == (status, at_chance)
+    if status is Status.DIVERGED:
+        assert (told["diverged_step"], told["last_loss"]) == (len(losses), end.loss)
+
+
+def test_a_loss_that_is_not_finite_keeps_its_step_and_the_loss_before() -> None:
+    told = judge(np.array([2.5, 3.5, np.inf, 1.0], dtype=np.float32), ALIVE, Probe(1.0, 1.0), CHANCE)
+    assert told == {"status": Status.DIVERGED, "diverged_step": 3, "last_loss": 3.5}
+    trial = train_one(spec(8, 1e30))
+    assert trial.status is Status.DIVERGED
+    assert trial.diverged_step == 2
+    assert trial.curve is not None
+    assert trial.curve.losses == (trial.last_loss,)
+
+
+# The curve
+
+
+@settings(deadline=None)
+@given(steps=st.integers(1, 20_000))
+def test_the_curve_has_about_a_hundred_points_and_keeps_the_mean(steps: int) -> None:
+    ends = points(steps)
+    assert ends[0] == 1
+    assert ends[-1] == steps
+    assert len(ends) <= 100
+    assert len(ends) >= 0.4 * min(steps, 100)
+    losses = np.random.default_rng(steps).random(steps).astype(np.float32)
+    path = curve(losses)
+    assert path is not None
+    weights = np.diff(path.steps, prepend=0)
+    assert np.dot(weights, path.losses) / steps == pytest.approx(float(losses.mean(dtype=np.float64)))
+
+
+@given(steps=st.integers(1, 5000))
+def test_chunks_add_up_and_have_at_most_two_lengths(steps: int) -> None:
+    lengths = chunks(steps)
+    assert sum(lengths) == steps
+    assert min(lengths) >= 1
+    assert len(set(lengths)) <= 2
+
+
+# What is asked for
+
+
+@pytest.mark.parametrize(
+    ("scale", "hyperparameters", "says"),
+    [
+        ({"width": 8, "steps": 10, "heigth": 3}, {"learning_rate": 1e-3}, "unknown scale 'heigth'"),
+        ({"widht": 8, "steps": 10}, {"learning_rate": 1e-3}, "'width'"),
+        ({"width": 8}, {"learning_rate": 1e-3}, "steps is missing"),
+        ({"width": 8, "steps": 10}, {}, "learning_rate is missing"),
+        ({"width": 8, "steps": 10}, {"learning_rte": 1e-3}, "'learning_rate'"),
+        ({"width": -8, "steps": 10}, {"learning_rate": 1e-3}, "width = -8"),
+        ({"width": 8.5, "steps": 10}, {"learning_rate": 1e-3}, "whole number"),
+        ({"width": 8, "steps": 0}, {"learning_rate": 1e-3}, "steps = 0"),
+        ({"width": 8, "steps": 10}, {"learning_rate": -1e-3}, "learning_rate = -0.001"),
+        ({"width": 8, "steps": 10}, {"learning_rate": 0}, "trains nothing"),
+        ({"width": 8, "steps": 10}, {"learning_rate": math.nan}, "finite"),
+        ({"width": 8, "steps": 10}, {"learning_rate": "fast"}, "'fast'"),
+        ({"width": 8, "steps": 10}, {"learning_rate": 1e-3, "beta2": 1.0}, "less than 1"),
+        ({"width": 8, "steps": 10}, {"learning_rate": 1e-3, "batch_size": 0}, "batch_size = 0"),
+    ],
+)
+def test_a_spec_that_cannot_be_trained_is_one_line(
+    scale: dict[str, float], hyperparameters: dict[str, float | str], says: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        Recipe.of(TrialSpec("fashion_mnist", scale, hyperparameters))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_models_tasks_and_seeds_are_refused_before_anything_is_trained() -> None:
+    good = spec(8, 1e-3)
+    for bad in (replace(good, model="cnn"), replace(good, task="fashion_mnst"), replace(good, seed=-1)):
+        with pytest.raises(InputError):
+            train_batch([good, bad])
+
+
+def test_every_rate_takes_part() -> None:
+    plain = TrialSpec("teacher_student", {"width": 8, "steps": 60}, {"learning_rate": 3e-3}, task_options=SMALL)
+    others = [("learning_rate", 2e-3), ("beta1", 0.5), ("beta2", 0.9), ("epsilon", 1e-2), ("weight_decay", 1.0)]
+    changed = [replace(plain, hyperparameters={"learning_rate": 3e-3, name: value}) for name, value in others]
+    losses = {trial.loss for trial in train_batch([plain, *changed])}
+    assert len(losses) == 6
+    defaults = {"learning_rate": 3e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0, "batch_size": 128}
+    assert train_one(replace(plain, hyperparameters=defaults)).loss == train_one(plain).loss
