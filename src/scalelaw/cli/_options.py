@@ -1,0 +1,113 @@
+"""The options that verbs share, each defined once, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from ._points import names
+
+if TYPE_CHECKING:
+    from ..trials import Trials
+
+__all__ = [
+    "At",
+    "Data",
+    "Fixed",
+    "Force",
+    "Hyper",
+    "Json",
+    "Ladder",
+    "LawName",
+    "Level",
+    "Map",
+    "Out",
+    "Outcome",
+    "Over",
+    "Run",
+    "Storage",
+    "Where",
+    "With",
+    "columns",
+    "new",
+    "read",
+    "share",
+]
+
+Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="A store (study.db), a CSV, Parquet or JSONL file, or a folder an importer knows."),
+]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="MAP",
+        help="Name columns that are not known by name: loss=final_loss,parameters=params; or a TOML or JSON file of such pairs.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="FILTER", help='Keep these rows only: "learning_rate == 3e-4 and width <= 512".'),
+]
+Over = Annotated[
+    str | None,
+    typer.Option("--over", metavar="COLUMNS", help="The law's scale variables: width, or parameters,tokens."),
+]
+Hyper = Annotated[
+    list[str] | None,
+    typer.Option("--hyper", metavar="NAME", help="Count this column as a tuned hyperparameter too; may be given again."),
+]
+Outcome = Annotated[str | None, typer.Option("--outcome", metavar="NAME", help="Analyse this metric instead of the loss.")]
+Fixed = Annotated[bool, typer.Option("--fixed", help="Take the rows as they stand, tuned or not.")]
+Level = Annotated[float, typer.Option("--level", metavar="SHARE", help="Level of the intervals, between 0 and 1.")]
+LawName = Annotated[str | None, typer.Option("--law", metavar="LAW", help="The law; `scalelaw laws` lists them.")]
+At = Annotated[
+    str, typer.Option("--at", metavar="POINT", help="A point in the scales: width=8192, or parameters=1e9,tokens=2e10.")
+]
+With = Annotated[str | None, typer.Option("--with", metavar="SETTING", help="Judge this setting: learning_rate=3e-4.")]
+Storage = Annotated[Path, typer.Option("--storage", metavar="STORE", help="The store that keeps the trials (SQLite).")]
+Out = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write; replaced only when all is written.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+Run = Annotated[
+    list[str] | None,
+    typer.Option("--run", metavar="RUN", help="Judge this run too: a file of one row or a trial's id; may be given again."),
+]
+Ladder = Annotated[
+    str | None,
+    typer.Option("--ladder", metavar="FILTER", help='Fit to these rows only and show the others: "width <= 512".'),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def new(path: Path, suffixes: tuple[str, ...], force: bool) -> None:
+    """Refuse an output of the wrong kind, or one that is there already, before anything is computed."""
+    if path.suffix.lower() not in suffixes:
+        known = ", ".join(suffixes)
+        raise InputError(f"cannot write {path.suffix or 'a file without a suffix'}", str(path), f"End it in one of {known}")
+    if path.exists() and not force:
+        raise InputError("the file is there already", str(path), "Choose another name, or replace it with --force")
+
+
+def read(
+    data: Path, mapping: str | None = None, where: str | None = None, outcome: str | None = None, keep: list[str] | None = None
+) -> Trials:
+    """The trials of DATA, renamed and filtered as the options say; `keep` names columns that only the user knows."""
+    from ..store import load
+
+    return load(data, mapping, where, outcome, keep=keep or ())
+
+
+def share(level: float, option: str = "--level") -> float:
+    """A level between 0 and 1, neither included."""
+    if not 0 < level < 1:
+        raise InputError(f"{level} is not between 0 and 1", option, "Give a share, for example 0.9")
+    return level
+
+
+def columns(text: str | list[str] | None, option: str) -> tuple[str, ...] | None:
+    """The column names an option such as `--over parameters,tokens` lists; None where it was not given."""
+    return names(text, option) if text else None

@@ -1,0 +1,75 @@
+"""`scalelaw forecast`: what a larger model should reach, and how to set it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._json import emit
+from ._options import At, Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, With, columns, read, share
+from ._points import point, setting
+from ._screen import basis, ignored, interval, number, places, say, show_findings, table
+
+if TYPE_CHECKING:
+    from ..forecast import Forecast
+
+__all__ = ["forecast"]
+
+
+def forecast(
+    data: Data,
+    *,
+    at: At,
+    with_: With = None,
+    law: LawName = None,
+    over: Over = None,
+    hyper: Hyper = None,
+    fixed: Fixed = False,
+    where: Where = None,
+    mapping: Map = None,
+    outcome: Outcome = None,
+    level: Level = 0.9,
+    as_json: Json = False,
+) -> None:
+    """Forecast the loss at a larger scale when it is tuned, and the setting that reaches it.
+
+    Example: scalelaw forecast study.db --at width=8192 --with learning_rate=3e-4
+    """
+    from .. import forecast as predict
+
+    target, tuned = point(at), columns(hyper, "--hyper")
+    used = setting(with_, more=tuned or ())
+    names = columns(over, "--over")
+    share(level)
+    trials = read(data, mapping, where, outcome, keep=hyper)
+    found = predict(trials, target, over=names, hyper=tuned, law=law, fixed=fixed, with_=used, level=level)
+    if as_json:
+        emit(found.to_dict())
+        return
+    show(found)
+    basis(found.frontier, asked=over is not None)
+    ignored(trials)
+
+
+def show(found: Forecast) -> None:
+    """Print a forecast."""
+    basis = "when tuned" if found.frontier.tuned else f"at {places(found.frontier.settings)}" if found.frontier.settings else ""
+    told = f"At {places(found.at)} expect a loss of {number(found.loss)} {basis}".rstrip()
+    say(f"{told} ({found.level:.0%} interval {interval(found.low, found.high)}).", "bold")
+    for name, each in found.optimum.items():
+        say(f"Set {name} to {number(each.value, 3)} ({interval(each.low, each.high, 3)}).", "bold")
+    if found.fixed is not None and found.frontier.tuned:
+        each = found.fixed
+        kept = f"Kept at {places(each.setting)} the same runs promise {number(each.loss)} ({interval(each.low, each.high)})"
+        say(f"{kept}, if its best value did not move.")
+    rows = [
+        (each.name, f"{each.weight:.0%}", each.fit.law.formula, ", ".join(f"{k} {number(v)}" for k, v in each.fit.theta.items()))
+        for each in found.laws
+    ]
+    table(("law", "weight", "formula", "fitted"), rows, left=("law", "formula", "fitted"))
+    checks = found.backtest
+    if checks.n:
+        told = f"held {checks.coverage:.0%} of {checks.n} larger sizes; typical error {checks.error:.2%}"
+        say(f"{found.reach.message} Forecasts made from the smaller sizes {told}.")
+    else:
+        say(f"{found.reach.message} {checks.message}".strip())
+    show_findings(found.findings)

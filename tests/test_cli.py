@@ -1,0 +1,329 @@
+"""The command line: exactly one line for every wrong input, exactly one object for --json, exit codes to script on."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelaw.cli import main
+from scalelaw.cli._app import VERBS
+from scalelaw.cli._json import plain
+from scalelaw.cli._points import names, point, setting
+from scalelaw.cli._progress import duration, flops
+from scalelaw.cli._screen import interval, number
+from scalelaw.errors import InputError
+from scalelaw.notation import HYPERPARAMETERS, QUANTITIES, SCALES
+from scalelaw.trial import Status
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALELAW = (sys.executable, "-c", "import sys; from scalelaw.cli import main; sys.exit(main())")
+WIDTHS = (16, 32, 64, 128, 256)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+
+
+def start(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(
+        [*SCALELAW, *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300, check=False, env={**os.environ}
+    )
+
+
+def ladder(rates: tuple[float, ...] = RATES, seeds: int = 2) -> list[dict[str, float]]:
+    """Runs whose best rate falls as width^-0.4 and whose tuned loss is 1 + 4 width^-0.5."""
+    import math
+
+    rows: list[dict[str, float]] = []
+    for width in WIDTHS:
+        best = 3e-3 * (width / 16) ** -0.4
+        for rate in rates:
+            for seed in range(seeds):
+                noise = 0.002 * math.sin(width + 7 * seed + 1e4 * rate)
+                loss = (1 + 4 * width**-0.5) * math.exp(0.02 * math.log(rate / best) ** 2 + noise)
+                rows.append({"width": width, "learning_rate": rate, "seed": seed, "loss": loss})
+    return rows
+
+
+def csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    lines = [",".join(rows[0]), *(",".join("" if value is None else str(value) for value in row.values()) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return csv(tmp_path / "runs.csv", ladder())
+
+
+def object_of(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
+    """The one JSON object of a command that prints nothing else."""
+    capsys.readouterr()
+    assert main([str(word) for word in (*words, "--json")]) == code
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.count("\n") == 1
+    found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert isinstance(found, dict)
+    return found
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
+    """The one line on stderr of a command that fails."""
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("scalelaw: ")
+    assert "Traceback" not in err
+    return err
+
+
+# ---- small languages ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("width=8192", {"width": 8192.0}),
+        ("parameters=1e9,tokens=2e10", {"parameters": 1e9, "tokens": 2e10}),
+        (" N = 1e9 , D=2e10 ", {"parameters": 1e9, "tokens": 2e10}),
+        ("hidden_size=64", {"width": 64.0}),
+    ],
+)
+def test_points(text: str, means: dict[str, float]) -> None:
+    assert point(text) == means
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("8192", "NAME=VALUE"),
+        ("width", "NAME=VALUE"),
+        ("width=", "NAME=VALUE"),
+        ("=3", "NAME=VALUE"),
+        ("width=1,", "NAME=VALUE"),
+        ("widht=8192", "'width'"),
+        ("width=wide", "finite number"),
+        ("width=nan", "finite number"),
+        ("width=inf", "finite number"),
+        ("width=0", "positive"),
+        ("width=-4", "positive"),
+        ("width=4,hidden_size=8", "twice"),
+        ("learning_rate=3e-4", "--with"),
+        ("loss=1", "not a scale"),
+    ],
+)
+def test_points_that_are_none(text: str, says: str) -> None:
+    with pytest.raises(InputError, match="--at") as caught:
+        point(text)
+    assert says in str(caught.value)
+
+
+def test_settings() -> None:
+    assert setting(None) is None
+    assert setting("lr=3e-4,bs=128") == {"learning_rate": 3e-4, "batch_size": 128.0}
+    assert setting("warm=2", more=("warm",)) == {"warm": 2.0}
+    assert setting("weight_decay=0") == {"weight_decay": 0.0}
+    with pytest.raises(InputError, match="--at"):
+        setting("width=3")
+
+
+@given(st.dictionaries(st.sampled_from(SCALES), st.floats(1e-12, 1e15), min_size=1))
+def test_a_point_survives_being_written(values: dict[str, float]) -> None:
+    assert point(",".join(f"{name}={value!r}" for name, value in values.items())) == values
+
+
+@given(st.text(max_size=20) | st.lists(st.sampled_from([*QUANTITIES, "=", ",", "1e3", "-1", " "]), max_size=8).map("".join))
+def test_any_text_is_a_point_or_one_line(text: str) -> None:
+    for parse in (point, setting):
+        with contextlib.suppress(InputError):
+            found = parse(text)
+            assert found
+            assert set(found) <= {*SCALES, *HYPERPARAMETERS}
+
+
+def test_column_lists() -> None:
+    assert names("N,D", "--over") == ("parameters", "tokens")
+    assert names(["lr", "mine,lr"], "--hyper") == ("learning_rate", "mine")
+    with pytest.raises(InputError, match="--over"):
+        names("width,,depth", "--over")
+
+
+def test_json_is_plain() -> None:
+    import numpy as np
+
+    given_values = {
+        "nan": float("nan"),
+        "inf": [np.inf, -np.inf, np.float64(1.5)],
+        "count": np.int64(3),
+        "flag": np.bool_(True),
+        "array": np.array([[1.0, np.nan]]),
+        "status": Status.DIVERGED,
+        "path": Path("a/b"),
+        4: (1, None, "x"),
+    }
+    assert plain(given_values) == {
+        "nan": None,
+        "inf": [None, None, 1.5],
+        "count": 3,
+        "flag": True,
+        "array": [[1.0, None]],
+        "status": "DIVERGED",
+        "path": "a/b",
+        "4": [1, None, "x"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (8192.0, "8192"),
+        (3e-4, "0.0003"),
+        (1.2345678e-7, "1.235e-7"),
+        (2e10, "2e10"),
+        (4.517, "4.517"),
+    ],
+)
+def test_numbers_read_well(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_words_for_times_and_work() -> None:
+    assert [duration(seconds) for seconds in (3.4, 61, 7325)] == ["3 s", "1 min 01 s", "2 h 02 min"]
+    assert [flops(value) for value in (12, 3.2e12, 1.5e15)] == ["12 FLOP", "3.2 TFLOP", "1.5 PFLOP"]
+    assert interval(1.0, float("inf")) == "1 to inf"
+    assert interval(None, 1.0) == "-"
+
+
+# ---- usage --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("fti",), "'fit'"),
+        (("frobnicate",), "scalelaw --help"),
+        (("--vresion",), "--version"),
+        (("fit", "x.csv"), "'--law'"),
+        (("fit", "--law", "power"), "'DATA'"),
+        (("fit", "x.csv", "--lwa", "power"), "--law"),
+        (("fit", "x.csv", "--law"), "--law"),
+        (("fit", "x.csv", "y.csv", "--law", "power"), "y.csv"),
+        (("fit", "x.csv", "--law", "power", "--level", "high"), "--level"),
+        (("fit", "x.csv", "--law", "power", "--level", "1"), "--level"),
+        (("fit", "x.csv", "--law", "powre"), "'power'"),
+        (("fit", "x.csv", "--law", "power"), "x.csv"),
+        (("forecast", "x.csv"), "--at"),
+        (("forecast", "x.csv", "--at", "big"), "width=8192"),
+        (("run", "absent.toml"), "absent.toml"),
+        (("run", "absent.toml", "--max-parallel", "0"), "--max-parallel"),
+        (("plot", "fuor_pane", "x.csv"), "'four_pane'"),
+        (("plot", "four_pane", "x.csv"), "-o"),
+        (("plot", "four_pane", "x.csv", "-o", "f.gif"), ".png"),
+        (("export", "x.csv", "-o", "f.xlsx"), ".parquet"),
+        (("demo", "--seed", "-1"), "--seed"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert says in told(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    top = capsys.readouterr().out
+    for verb in VERBS:
+        assert f"  {verb} " in top
+        assert main([verb, "--help"]) == 0
+        page = capsys.readouterr().out
+        assert "--json" in page
+        assert f"scalelaw {verb}" in page
+    for verb in VERBS[: VERBS.index("doctor") + 1]:
+        main([verb, "--help"])
+        assert f"Example: scalelaw {verb}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import scalelaw
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"scalelaw {scalelaw.__version__}\n"
+
+
+def test_the_page_of_the_command_line_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "make_cli_page.py", "--check"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failure_of_ours_is_one_line_and_debug_shows_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("boom\nboom")
+
+    monkeypatch.setattr(importlib.import_module("scalelaw.store"), "load", broken)
+    line = told(capsys, "optimum", data, code=1)
+    assert "--debug" in line
+    assert "boom boom" in line
+    assert main(["optimum", str(data), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    process = subprocess.Popen([*SCALELAW, "laws"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) in (0, 141)
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_colour_is_for_terminals(data: Path) -> None:
+    assert "\x1b" not in start("optimum", data).stdout
+
+
+# ---- lookups ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["laws", "tasks", "importers", "engines", "figures", "diagnostics"])
+def test_listings(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    known = getattr(importlib.import_module(f"scalelaw.{verb}"), verb).names()
+    rows = object_of(capsys, verb)[verb]
+    assert [row["name"] for row in rows] == known
+    assert main([verb]) == 0
+    page = capsys.readouterr().out
+    assert all(name in page for name in known)
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    found = object_of(capsys, "doctor")
+    assert {"scalelaw", "python", "libraries", "cores", "threads", "jax", "fashion_mnist", "folder"} <= {
+        each["name"] for each in found["checks"]
+    }
+    assert all(each["ok"] or each["mend"] for each in found["checks"])
+    assert found["ok"] == all(each["ok"] for each in found["checks"])
+
+
+def test_doctor_tells_what_to_mend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    checks = {each["name"]: each for each in object_of(capsys, "doctor")["checks"]}
+    assert not checks["threads"]["ok"]
+    assert "OMP_NUM_THREADS=1" in checks["threads"]["mend"]
