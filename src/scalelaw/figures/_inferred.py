@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..estimate import quantile_t
-from ..frontier import Edge, Frontier, Optima, Optimum, optimum
+from ..frontier import Edge, Frontier
+from ..optimum import Optima, Optimum, optimum
 from ._base import Shape
 from ._scales import name_of, number
 from ._story import Best, Curve, Run, Size, Story, gather, grid, numbers
@@ -32,6 +33,9 @@ def tell(trials: Trials, forecast: Forecast | None = None, verdicts: Iterable[Ve
 
     Without a forecast, the best cases and the law of the best rate are those of all the trials.
     """
+    verdicts = tuple(verdicts)
+    if forecast is None and verdicts:
+        forecast = verdicts[0].forecast
     story = gather(trials, forecast)
     if forecast is None and story.rate is not None:
         optima = _optima(trials, story)
@@ -68,21 +72,21 @@ def with_frontier(story: Story, frontier: Frontier) -> Story:
     return replace(story, sizes=tuple(sizes))
 
 
-def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None) -> Curve | None:
-    """The law of the best rate with its band, over the sizes and on to the target; None over several scale columns."""
-    exponent = float(law.effects.beta[1])
-    half = quantile_t(0.5 + 0.5 * law.level, law.effects.degrees) * math.sqrt(float(law.effects.covariance[1, 1]))
-    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{exponent:.2f}".replace("-", "\N{MINUS SIGN}")
-    words += f" ({law.level:.0%}: {exponent - half:.2f} to {exponent + half:.2f})".replace("-", "\N{MINUS SIGN}")
-    if len(story.over) > 1:
-        return None
-    x = _span(story, target)
-    value, low, high = law.band({story.column: x})
+def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None) -> Curve:
+    """The law of the best rate with its band, up to the target; over several scale columns its value there alone."""
     at = None
     if target is not None:
-        there = law.run_at(target)
+        there = law.at(target)
         at = (float(target[story.column]), there.value, there.low, there.high)
-    return Curve(numbers(x), numbers(value), numbers(low), numbers(high), at, words)
+    if len(story.over) > 1:
+        return Curve((), (), at=at)
+    exponent = float(law.effects.beta[1])
+    half = quantile_t(0.5 + 0.5 * law.level, law.effects.degrees) * math.sqrt(float(law.effects.covariance[1, 1]))
+    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{exponent:.2f}"
+    words += f" ({law.level:.0%}: {exponent - half:.2f} to {exponent + half:.2f})"
+    x = _span(story, target)
+    value, low, high = law.band({story.column: x})
+    return Curve(numbers(x), numbers(value), numbers(low), numbers(high), at, words.replace("-", "\N{MINUS SIGN}"))
 
 
 def _with_laws(story: Story, forecast: Forecast) -> Story:
@@ -93,19 +97,17 @@ def _with_laws(story: Story, forecast: Forecast) -> Story:
     kept = None if fixed is None or story.rate is None else fixed.setting.get(story.rate)
     held = "" if kept is None else f" at {number(kept)}"
     tuned = broken = None
-    if len(story.over) == 1:
-        x = _span(story, target)
-        value, low, high = forecast.predict({story.column: x})
-        curve = Curve(numbers(x), numbers(value), numbers(low), numbers(high), own)
-        if forecast.frontier.tuned:
-            tuned = replace(curve, text=f"law of the best cases, {forecast.level:.0%} band")
-        else:
-            broken = replace(curve, low=(), high=(), text=f"law of the runs{held}")
-        if fixed is not None:
-            at = (place, fixed.loss, fixed.low, fixed.high)
-            broken = Curve(numbers(x), numbers(fixed.fit.predict({story.column: x})), at=at, text=f"law of the runs{held}")
+    x = _span(story, target) if len(story.over) == 1 else np.empty(0)
+    value, low, high = forecast.predict({story.column: x}) if len(x) else (x, x, x)
+    curve = Curve(numbers(x), numbers(value), numbers(low), numbers(high), own)
+    if forecast.frontier.tuned:
+        tuned = replace(curve, text=f"law of the best cases, {forecast.level:.0%} band")
     else:
-        tuned = Curve((), (), at=own, text="law of the best cases")
+        broken = replace(curve, text=f"law of the runs{held}, {forecast.level:.0%} band")
+    if fixed is not None and forecast.frontier.tuned:
+        at = (place, fixed.loss, fixed.low, fixed.high)
+        line = fixed.predict({story.column: x})[0] if len(x) else x
+        broken = Curve(numbers(x), numbers(line), at=at, text=f"law of the runs{held}")
     law = None
     if forecast.optima is not None and story.rate in forecast.optima.optima:
         law = optimum_curve(story, forecast.optima[story.rate], target)
@@ -113,15 +115,14 @@ def _with_laws(story: Story, forecast: Forecast) -> Story:
 
 
 def _run(story: Story, verdict: Verdict) -> Run | None:
+    """A judged run; what was promised is the fixed law's word where the run kept that setting, else the best case's."""
     if any(name not in verdict.at for name in story.over):
         return None
-    rate = float("nan")
-    for suspect in verdict.suspects:
-        if suspect.hyperparameter == story.rate:
-            rate = float(suspect.used)
-    off = verdict.verdict.name == "OFF_LAW"
-    promised = story.fixed.at[1] if story.fixed is not None and story.fixed.at is not None else verdict.expected
-    return Run(float(verdict.at[story.column]), verdict.observed, promised, rate, off)
+    rate = float(verdict.settings.get(story.rate or "", math.nan))
+    kept = story.kept is None or math.isclose(rate, story.kept, rel_tol=1e-6)
+    promised = story.fixed.at[1] if kept and story.fixed is not None and story.fixed.at is not None else verdict.expected
+    loss = math.nan if verdict.observed is None else verdict.observed
+    return Run(float(verdict.at[story.column]), loss, promised, rate, verdict.verdict.name == "OFF_LAW")
 
 
 def _best(row: Mapping[str, Any], rate: str, z: float) -> Best:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._base import Axis, Band, Cells, CellState, Line, Mark, Note, Panel, Points, Ramp, Role, Rule, Shape, Tick
 from ._scales import log_ticks, name_of, number, rate_axis, round_axis, size_axis, size_ticks, spread_ticks
-from ._story import Cell, Curve, Story
+from ._story import Cell, Curve, Run, Story
 
 __all__ = ["bowls", "heatmap", "ladder", "optima"]
 
@@ -52,7 +52,9 @@ def bowls(story: Story) -> Panel:
     shapes = tuple(size.best.shape if size.best.fitted else Shape.OPEN for size in story.sizes if size.best)
     label = "best case (open: not fitted)" if Shape.OPEN in shapes else "best case of each size"
     marks.append(Points(Role.BEST, *_columns(best), shapes=shapes, label=label))
-    marks += [Points(Role.MISSED, (run.rate,), (run.loss,)) for run in story.runs if run.off and math.isfinite(run.rate)]
+    marks += [
+        Points(Role.MISSED, (run.rate,), (run.loss,)) for run in story.runs if run.off and math.isfinite(run.rate + run.loss)
+    ]
     shown = [cell.loss for size in story.sizes for cell in size.cells.values() if math.isfinite(cell.loss)]
     rates = [rate for rate, _ in best]
     first, last = number(rates[0]), number(rates[-1])
@@ -139,12 +141,12 @@ def optima(story: Story) -> Panel:
 
 def _laws(story: Story) -> list[Mark]:
     marks: list[Mark] = []
-    if story.tuned is not None:
-        if story.tuned.low:
-            marks.append(Band(Role.TUNED_LAW, story.tuned.x, story.tuned.low, story.tuned.high))
-        marks.append(Line(Role.TUNED_LAW, story.tuned.x, story.tuned.y, label=story.tuned.text))
-    if story.fixed is not None:
-        marks.append(Line(Role.FIXED_LAW, story.fixed.x, story.fixed.y, label=story.fixed.text))
+    for curve, role in ((story.tuned, Role.TUNED_LAW), (story.fixed, Role.FIXED_LAW)):
+        if curve is None or not curve.x:
+            continue
+        if curve.low:
+            marks.append(Band(role, curve.x, curve.low, curve.high))
+        marks.append(Line(role, curve.x, curve.y, label=curve.text))
     return [*marks, *_best_cases(story, True)]
 
 
@@ -163,33 +165,50 @@ def _best_cases(story: Story, fitted: bool) -> list[Mark]:
 
 def _target(story: Story) -> list[Mark]:
     marks: list[Mark] = []
-    if story.tuned is not None and story.tuned.at is not None:
-        x, value, low, high = story.tuned.at
+    law = story.tuned or story.fixed
+    if law is not None and law.at is not None:
+        x, value, low, high = law.at
         marks.append(Points(Role.FORECAST, (x,), (value,), (low,), (high,), label=f"forecast, {story.level:.0%} interval"))
     marks += _best_cases(story, False)
-    off = [run for run in story.runs if run.off]
-    fine = [run for run in story.runs if not run.off]
+    fine = [(run.x, run.loss) for run in story.runs if not run.off]
     if fine:
-        marks.append(Points(Role.JUDGED, *_columns([(run.x, run.loss) for run in fine]), label="judged, not off the law"))
+        marks.append(Points(Role.JUDGED, *_columns(fine), label="judged, not off the law"))
+    off = [run for run in story.runs if run.off]
+    finished = [run for run in off if math.isfinite(run.loss)]
+    if finished:
+        marks.append(Points(Role.MISSED, *_columns([(run.x, run.loss) for run in finished])))
     if off:
-        worst = max(off, key=lambda run: run.loss - run.promised)
-        marks.append(Line(Role.MISSED, (worst.x, worst.x), (worst.promised, worst.loss)))
-        marks.append(Points(Role.MISSED, *_columns([(run.x, run.loss) for run in off])))
-        marks.append(Note(Role.MISSED, worst.x, worst.loss, f"got {_loss(worst.loss, story)}", "left"))
-        marks.append(Note(Role.MISSED, worst.x, worst.promised, f"promised {_loss(worst.promised, story)}", "left"))
+        x, promised, got = _miss(off)
+        if math.isfinite(got):
+            marks.insert(0, Line(Role.MISSED, (x, x), (promised, got)))
+            marks.append(Note(Role.MISSED, x, got, f"got {_loss(got, story)}", "left"))
+        words = f"promised {_loss(promised, story)}" + ("" if math.isfinite(got) else ", diverged")
+        marks.append(Note(Role.MISSED, x, promised, words, "left"))
     return marks
+
+
+def _miss(off: list[Run]) -> tuple[float, float, float]:
+    """Where runs missed, what was promised there and what they gave on average (NaN: all diverged). The largest size counts."""
+    x = max(run.x for run in off)
+    here = [run for run in off if run.x == x]
+    promised = max(here, key=lambda run: -run.promised).promised
+    losses = [run.loss for run in here if run.promised == promised and math.isfinite(run.loss)]
+    return x, promised, sum(losses) / len(losses) if losses else math.nan
 
 
 def _ladder_title(story: Story) -> str:
     off = [run for run in story.runs if run.off]
     if off:
-        worst = max(off, key=lambda run: run.loss - run.promised)
+        _, promised, got = _miss(off)
         held = "The law" if story.kept is None else f"Kept at {number(story.kept)}, the law"
-        return f"{held} promised {_loss(worst.promised, story)} and the run gave {_loss(worst.loss, story)}"
-    if story.tuned is not None and story.tuned.at is not None:
-        x, value, low, high = story.tuned.at
+        gave = f"gave {_loss(got, story)}" if math.isfinite(got) else "diverged"
+        return f"{held} promised {_loss(promised, story)} and the run {gave}"
+    law = story.tuned or story.fixed
+    if law is not None and law.at is not None:
+        x, value, low, high = law.at
         size = f"{name_of(story.column)} {number(x, 3)}"
-        return f"Tuned, {size} should reach {_loss(value, story)} ({_loss(low, story)} to {_loss(high, story)})"
+        span = f"{_loss(value, story)} ({_loss(low, story)} to {_loss(high, story)})"
+        return f"Tuned, {size} should reach {span}" if story.tuned else f"As they stand, {size} should reach {span}"
     best = [size.best.loss for size in story.sizes if size.best]
     return f"Best loss: from {_loss(best[0], story)} to {_loss(best[-1], story)} over {len(best)} sizes"
 

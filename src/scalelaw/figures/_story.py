@@ -80,7 +80,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """A run at the target that was judged: what it gave, what was promised, and whether it is off the law."""
+    """A run at the target that was judged: what it gave (NaN: it diverged), what was promised, and whether it is off the law."""
 
     x: float
     loss: float
@@ -142,14 +142,14 @@ def gather(trials: Trials, forecast: Forecast | None = None) -> Story:
 
 
 def _over(trials: Trials, forecast: Forecast | None) -> tuple[str, ...]:
-    from ..frontier import default_over
+    from ..cells import default_over
 
     return tuple(forecast.frontier.over) if forecast is not None else default_over(trials)
 
 
 def _rate(trials: Trials, forecast: Forecast | None, over: Sequence[str]) -> str | None:
     """The hyperparameter that varies within a size; the learning rate where several do."""
-    from ..frontier import default_hyper
+    from ..cells import default_hyper
 
     hyper = forecast.frontier.hyper if forecast is not None and forecast.frontier.hyper else default_hyper(trials, over)
     return min(hyper, key=lambda name: name != "learning_rate", default=None)
