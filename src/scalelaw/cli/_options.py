@@ -20,15 +20,15 @@ __all__ = [
     "Force",
     "Hyper",
     "Json",
-    "Ladder",
     "LawName",
     "Level",
     "Map",
     "Out",
     "Outcome",
     "Over",
-    "Run",
     "Storage",
+    "Target",
+    "Upto",
     "Where",
     "With",
     "columns",
@@ -72,13 +72,12 @@ With = Annotated[str | None, typer.Option("--with", metavar="SETTING", help="Jud
 Storage = Annotated[Path, typer.Option("--storage", metavar="STORE", help="The store that keeps the trials (SQLite).")]
 Out = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write; replaced only when all is written.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
-Run = Annotated[
-    list[str] | None,
-    typer.Option("--run", metavar="RUN", help="Judge this run too: a file of one row or a trial's id; may be given again."),
+Target = Annotated[
+    str | None, typer.Option("--at", metavar="POINT", help="The point that is forecast: width=8192; default the largest size.")
 ]
-Ladder = Annotated[
+Upto = Annotated[
     str | None,
-    typer.Option("--ladder", metavar="FILTER", help='Fit to these rows only and show the others: "width <= 512".'),
+    typer.Option("--upto", metavar="POINT", help="Fit to sizes up to this one: width=512; default an eighth of the target."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from ._files import replacing
 from ._json import emit
-from ._options import Data, Force, Hyper, Json, Ladder, Map, Out, Outcome, Over, Run, Where, columns, new, read
+from ._options import Data, Force, Json, Level, Map, Out, Outcome, Target, Upto, Where, With, new, read, share
+from ._points import point, setting
 from ._screen import ignored, say
-from .plot import infer
 
 __all__ = ["report"]
 
@@ -19,14 +15,13 @@ def report(
     data: Data,
     output: Out,
     *,
-    at: Annotated[str | None, typer.Option("--at", metavar="POINT", help="Forecast this point: width=8192.")] = None,
-    run: Run = None,
-    ladder: Ladder = None,
-    over: Over = None,
-    hyper: Hyper = None,
+    at: Target = None,
+    upto: Upto = None,
+    with_: With = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
+    level: Level = 0.9,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -37,9 +32,10 @@ def report(
     from .. import report as page
 
     new(output, (".html", ".htm"), force)
-    trials = read(data, mapping, where, outcome, keep=hyper)
-    expected, verdicts = infer(trials, at, run, ladder, columns(over, "--over"), columns(hyper, "--hyper"))
-    text = page(trials, forecast=expected, verdicts=verdicts)
+    target, most, kept = point(at) if at else None, point(upto, "--upto") if upto else None, setting(with_)
+    share(level)
+    trials = read(data, mapping, where, outcome)
+    text = page(trials, at=target, upto=most, setting=kept, level=level)
     with replacing(output) as path:
         path.write_text(text, encoding="utf-8")
     if as_json:
