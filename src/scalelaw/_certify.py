@@ -23,13 +23,13 @@ Array: TypeAlias = NDArray[np.float64]
 _SAME = 1e-7
 
 
-def zeros(problem: Problem, u: Array, floor: float) -> NDArray[np.bool_]:
-    """Parameters reported as exactly 0."""
+def zeros(problem: Problem, u: Array) -> NDArray[np.bool_]:
+    """Parameters reported as exactly 0, `(p,)`."""
     zero = np.zeros(len(problem.offset), dtype=bool)
     for place, item in enumerate(problem.law.parameters):
         own = np.flatnonzero(problem.basis[place] == 1.0)
-        held = len(own) == 0 and not np.any(problem.basis[place]) and problem.offset[place] <= floor
-        zero[place] = item.log and (held or any(u[k] <= floor + 1e-9 and problem.lower[k] <= floor for k in own))
+        held = not np.any(problem.basis[place]) and np.isneginf(problem.offset[place])
+        zero[place] = item.log and (held or any(u[k] <= problem.floor[k] + 1e-9 for k in own))
     return zero
 
 
@@ -119,7 +119,7 @@ def judge(
 ) -> tuple[FitStatus, str]:
     """The status, and its sentence with the names filled in."""
     law = problem.law
-    if not sound and certificate.condition_scaled < 1e12:
+    if not sound and (certificate.condition_scaled < 1e12 or max(abs(value) for value in theta.values()) >= 1e300):
         return FitStatus.NOT_CONVERGED, FitStatus.NOT_CONVERGED.value
     lost = [name for term in law.terms if theta[term.coefficient] == 0 for name in term.powers.values()]
     if lost:

@@ -128,6 +128,10 @@ def minimise(
         limit: most iterations.
     """
     u = np.clip(start, problem.lower, problem.upper)
+    if u.shape[1] == 0:
+        here = problem.evaluate(u, weight, y)
+        nothing = np.zeros(len(u))
+        return Minima(u, here.value, here.gradient, here.hessian, nothing, np.ones(len(u), dtype=bool), 0)
     free = np.ones(u.shape, dtype=bool) if free is None else free
     weight_sum = np.sum(problem.weight if weight is None else weight, axis=-1) * np.ones(len(u))
     now = problem.evaluate(u, weight, y)

@@ -46,6 +46,7 @@ class Problem:
         objective: what is summed.
         offset, basis: phi = offset + basis @ u, `(p,)` and `(p, q)`.
         lower, upper: bounds of u, `(q,)`.
+        floor: coordinate of u that stands for a parameter of exactly 0, `(q,)`.
     """
 
     law: Law
@@ -57,6 +58,7 @@ class Problem:
     basis: Array
     lower: Array
     upper: Array
+    floor: Array
 
     def phi(self, u: Array) -> Array:
         """The law's coordinates, `(..., p)`."""

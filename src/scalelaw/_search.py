@@ -19,28 +19,28 @@ Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 
 
-def search(problem: Problem, values: Array, floor: float) -> tuple[Minima, Flags, int]:
+def search(problem: Problem, values: Array) -> tuple[Minima, Flags, int]:
     """Newton from every basin of the grid; for a robust objective also from the basins left when outliers weigh less."""
     if problem.basis.shape[1] == 0:
         nothing = np.zeros((1, 0))
         return minimise(problem, nothing), np.ones((1, 0), dtype=bool), 1
-    first = scan(problem, values, problem.weight, floor)
-    minima, free = _descend(problem, first, floor)
+    first = scan(problem, values, problem.weight)
+    minima, free = _descend(problem, first)
     if not np.isfinite(problem.objective.delta):
         return minima, free, first.basins
     lead = minima.u[np.argmin(minima.value)]
     size = np.abs(problem.residual(lead[None, :])[0])
     middle = max(float(np.median(size)), 1e-12)
-    again = scan(problem, values, problem.weight * np.minimum(1.0, middle / np.maximum(size, 1e-300)) ** 2, floor)
+    again = scan(problem, values, problem.weight * np.minimum(1.0, middle / np.maximum(size, 1e-300)) ** 2)
     apart = np.abs(again.nodes[:, None, :] - first.nodes[None, :, :]).max(axis=2, initial=0).min(axis=1) > 2
     if not apart.any():
         return minima, free, max(first.basins, again.basins)
     again = replace(again, u=again.u[apart], free=again.free[apart])
-    second, free_again = _descend(problem, again, floor)
+    second, free_again = _descend(problem, again)
     return _joined(minima, second), np.concatenate([free, free_again]), max(first.basins, again.basins)
 
 
-def _descend(problem: Problem, starts: Starts, floor: float) -> tuple[Minima, Flags]:
+def _descend(problem: Problem, starts: Starts) -> tuple[Minima, Flags]:
     """Newton from the starts. A Huber width far below the scatter is reached in stages, each a warm start of the next."""
     u, free = starts.u, starts.free
     size = float(np.median(np.abs(problem.residual(u[:1])[0])))
@@ -54,23 +54,23 @@ def _descend(problem: Problem, starts: Starts, floor: float) -> tuple[Minima, Fl
         minima, free = _joined(minima, minimise(problem, aside, move)), np.concatenate([free, move])
         keep = ~np.concatenate([stuck, np.zeros(len(move), dtype=bool)]) | _first(minima)
         minima, free = _taken(minima, keep), free[keep]
-    return _settled(problem, minima, free, floor)
+    return _settled(problem, minima, free)
 
 
-def _settled(problem: Problem, minima: Minima, free: Flags, floor: float) -> tuple[Minima, Flags]:
+def _settled(problem: Problem, minima: Minima, free: Flags) -> tuple[Minima, Flags]:
     """Put a coefficient at 0 that ran off towards it, and let one grow that was held at 0 against the slope."""
     own = np.zeros(free.shape[1], dtype=bool)
     for place, item in enumerate(problem.law.parameters):
         column = np.flatnonzero(problem.basis[place])
-        if item.zero and len(column) == 1 and problem.lower[column[0]] <= floor:
+        if item.zero and len(column) == 1 and problem.lower[column[0]] <= problem.floor[column[0]]:
             own[column] = True
-    vanishing = own & free & (minima.u < floor + VANISHED)
+    vanishing = own & free & (minima.u < problem.floor + VANISHED)
     growing = own & ~free & (minima.gradient < 0)
     moved = np.any(vanishing | growing, axis=1)
     if not moved.any():
         return minima, free
     free = (free & ~vanishing) | growing
-    start = np.where(vanishing, floor, np.where(growing, floor + VANISHED + 9.0, minima.u))
+    start = np.where(vanishing, problem.floor, np.where(growing, problem.floor + VANISHED + 9.0, minima.u))
     fresh = minimise(problem, start[moved], free[moved])
     return _joined(_taken(minima, ~moved), fresh), np.concatenate([free[~moved], free[moved]])
 

@@ -8,6 +8,7 @@ a second scan downweights the rows that the first answer leaves far off, so that
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from ._newton import factor, solve
 from ._problem import Problem
-from .laws import Linear
+from .laws import Law, Linear
 
-__all__ = ["VANISHED", "Starts", "floor_of", "scan"]
+__all__ = ["VANISHED", "Starts", "floors_of", "scan"]
 
 Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -32,10 +33,12 @@ _ZERO = 45.0
 VANISHED = 45.0 - 16.0
 
 
-def floor_of(values: Array) -> float:
-    """The coordinate that stands for a positive coefficient of exactly 0."""
+def floors_of(law: Law, x: Mapping[str, Array], values: Array) -> Array:
+    """The coordinate `(p,)` that stands for a positive parameter of exactly 0."""
     size = np.abs(values[values != 0])
-    return (float(np.log(size.min())) if len(size) else 0.0) - _ZERO
+    usual = (float(np.log(size.min())) if len(size) else 0.0) - _ZERO
+    own = law.floors(x, values)
+    return np.array([own.get(name, usual) for name in law.names])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +51,13 @@ class Starts:
     basins: int
 
 
-def scan(problem: Problem, values: Array, weight: Array, floor: float, most: int = 8) -> Starts:
+def scan(problem: Problem, values: Array, weight: Array, most: int = 8) -> Starts:
     """The basins of the profile on the grid.
 
     Args:
         problem: the fit.
         values: outcomes themselves (not their logarithm), `(n,)`.
         weight: row weights of the scan.
-        floor: coordinate of a coefficient that is 0.
         most: how many basins are followed.
     """
     axes = _axes(problem, values)
@@ -74,9 +76,9 @@ def scan(problem: Problem, values: Array, weight: Array, floor: float, most: int
         return _unprojected(problem, u, shape, most)
     phi, zero, rss = _project(problem, node, linear, weight[rows])
     basin = _basins(rss.reshape(shape or (1,)))
-    order = basin[np.argsort(rss[basin], kind="stable")][:most]
+    order = basin[np.argsort(rss[basin], kind="stable")][:most] if len(basin) else np.array([nodes // 2])
     place = np.stack(np.unravel_index(order, shape or (1,)), axis=1)
-    return Starts(*_as_coordinates(problem, phi[order], zero[order], floor), place, len(basin))
+    return Starts(*_as_coordinates(problem, phi[order], zero[order]), place, len(basin))
 
 
 def _axes(problem: Problem, values: Array) -> list[tuple[int, Array]]:
@@ -210,7 +212,7 @@ def _basins(profile: Array) -> NDArray[np.intp]:
     return np.flatnonzero(lowest)
 
 
-def _as_coordinates(problem: Problem, phi: Array, zero: Flags, floor: float) -> tuple[Array, Flags]:
+def _as_coordinates(problem: Problem, phi: Array, zero: Flags) -> tuple[Array, Flags]:
     """From phi to u, with a coefficient of 0 at its floor and held there."""
     u = (phi - problem.offset) @ np.linalg.pinv(problem.basis).T
     gone = (zero.astype(float) @ np.abs(problem.basis)) > 0
@@ -218,7 +220,22 @@ def _as_coordinates(problem: Problem, phi: Array, zero: Flags, floor: float) -> 
         # Centring lets an exponent's column reach into a coefficient's row; only the coefficient's own column is at zero.
         if not item.linear:
             gone[:, np.flatnonzero(problem.basis[place])] = False
-    return np.where(gone, floor, u), ~gone
+    u = np.where(gone, problem.floor, np.nan_to_num(u))
+    return u, ~(gone | _meaningless(problem, zero))
+
+
+def _meaningless(problem: Problem, zero: Flags) -> Flags:
+    """Exponents of terms that are all 0: they stay where they are."""
+    law = problem.law
+    used, known = np.zeros(zero.shape, dtype=bool), np.zeros(zero.shape[1], dtype=bool)
+    for term in law.terms:
+        for power in term.powers.values():
+            used[:, law.names.index(power)] |= ~zero[:, law.names.index(term.coefficient)]
+            known[law.names.index(power)] = True
+    columns = np.zeros((len(zero), problem.basis.shape[1]), dtype=bool)
+    for place in np.flatnonzero(known):
+        columns[:, np.flatnonzero(problem.basis[place])] |= ~used[:, place, None]
+    return columns
 
 
 def _unprojected(problem: Problem, u: Array, shape: tuple[int, ...], most: int) -> Starts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -21,13 +22,18 @@ from ._newton import Minima
 from ._objective import Absolute, Huber, LeastSquares, Objective
 from ._problem import Problem
 from ._search import lowest, pushes, search
-from ._starts import floor_of
+from ._starts import floors_of
 from .errors import DataError, InputError, UnknownNameError
 from .laws import Law, resolve
 
 __all__ = ["Absolute", "Certificate", "Fit", "FitStatus", "Huber", "LeastSquares", "Objective", "Runner", "Table", "fit"]
 
 Array: TypeAlias = NDArray[np.float64]
+
+# Squares and products of such values stay far from overflow; nothing that is measured comes near it.
+_LARGEST = 1e40
+
+_Constraints: TypeAlias = tuple[Mapping[str, float], Mapping[str, tuple[float, float]], Mapping[str, str]]
 
 
 class Table(Protocol):
@@ -69,23 +75,38 @@ def fit(
         DataError: the table cannot be fitted by any method (no rows, one size, fewer sizes than parameters, not positive).
         InputError: the call is wrong. What the data leave open is a status of the result instead.
     """
-    bound = _bind(resolve(law), trials, over)
+    with np.errstate(all="ignore"):
+        # What overflows on the way is not finite, and every step looks for that.
+        return _fit(
+            _bind(resolve(law), trials, over), trials, outcome, weights, objective, (fixed or {}, bounds or {}, tied or {})
+        )
+
+
+def _fit(
+    bound: Law,
+    trials: Table,
+    outcome: str | None,
+    weights: str | Sequence[float] | Array | None,
+    objective: Objective | None,
+    how: _Constraints,
+) -> Fit:
     chosen = bound.objective if objective is None else objective
     column = bound.output if outcome is None else outcome
     x, values, weight, dropped = _rows(bound, trials, column, weights, chosen)
-    floor = floor_of(values)
-    problem = _problem(bound, x, values, weight, chosen, floor, (fixed or {}, bounds or {}, tied or {}))
+    problem = _problem(bound, x, values, weight, chosen, how)
     _enough(problem, bound)
-    minima, free, basins = search(problem, values, floor)
+    minima, free, basins = search(problem, values)
     best = lowest(minima, free, problem)
-    return _fitted(problem, minima, best, free, basins, _Source(bound, column, dropped, floor))
+    return _fitted(problem, minima, best, free, basins, _Source(bound, column, dropped))
 
 
+@dataclass(frozen=True)
 class _Source:
     """Where a problem comes from, for the result."""
 
-    def __init__(self, law: Law, column: str, dropped: int, floor: float) -> None:
-        self.law, self.column, self.dropped, self.floor = law, column, dropped, floor
+    law: Law
+    column: str
+    dropped: int
 
 
 def _bind(law: Law, trials: Any, over: str | Sequence[str] | None) -> Law:
@@ -115,41 +136,33 @@ def _rows(
     else:
         weight = np.asarray(trials.numbers(weights) if isinstance(weights, str) else weights, dtype=np.float64)
     if weight.shape != values.shape:
-        raise InputError(f"{len(weight)} weights for {len(values)} rows", "weights", "Give one weight for each row")
-    for name, place in (*zip(inputs, law.columns, strict=True), ("", column)):
-        data = inputs[name] if name else values
-        if np.any(np.isinf(data)):
-            raise DataError(
-                "an infinite value", f"{place}, row {int(np.flatnonzero(np.isinf(data))[0]) + 1}", "Leave that row out or mend it"
-            )
-        if name and np.any(data <= 0):
-            raise DataError(
-                "not positive", f"{place}, row {int(np.flatnonzero(data <= 0)[0]) + 1}", "A scale is a positive number"
-            )
-    if np.any(np.isinf(weight)) or np.any(weight < 0):
-        raise DataError("a negative or infinite weight", "weights", "Weights are finite and at least 0")
+        raise InputError(f"{weight.size} weights for {len(values)} rows", "weights", "Give one weight for each row")
+    _refuse(np.isinf(weight) | (weight < 0), "a negative or infinite weight", "weights", "Weights are finite and at least 0")
+    for place, data in ((column, values), *zip(law.columns, inputs.values(), strict=True)):
+        _refuse(np.isinf(data), "an infinite value", place, "Leave that row out or mend it")
+        size = np.abs(data)
+        huge = (size > _LARGEST) | ((size < 1 / _LARGEST) & (size > 0))
+        _refuse(huge, f"a value beyond {1 / _LARGEST:g} to {_LARGEST:g}", place, "Use another unit, or mend it")
+    for place, data in zip(law.columns, inputs.values(), strict=True):
+        _refuse(data <= 0, "not positive", place, "A scale is a positive number")
     whole = np.isfinite(values) & np.isfinite(weight) & (weight > 0)
     for data in inputs.values():
         whole &= np.isfinite(data)
     if not whole.any():
         raise DataError(f"no row has {', '.join(law.columns)} and {column}", "", "Check the column names and the filter")
-    values, weight = values[whole], weight[whole]
-    if (objective.log or law.logarithmic) and np.any(values <= 0):
-        row = int(np.flatnonzero(whole & (trials.numbers(column) <= 0))[0]) + 1
-        raise DataError(
-            f"{column} is not positive, and law {law.name} takes its logarithm",
-            f"row {row}",
-            "Leave that row out, or use log_linear",
-        )
-    return {name: np.log(data[whole]) for name, data in inputs.items()}, values, weight, int(np.sum(~whole))
+    if objective.log or law.logarithmic:
+        what = f"not positive, and law {law.name} takes its logarithm"
+        _refuse(whole & (values <= 0), what, column, "Leave that row out, or use log_linear")
+    return {name: np.log(data[whole]) for name, data in inputs.items()}, values[whole], weight[whole], int(np.sum(~whole))
 
 
-_Constraints: TypeAlias = tuple[Mapping[str, float], Mapping[str, tuple[float, float]], Mapping[str, str]]
+def _refuse(bad: NDArray[np.bool_], what: str, column: str, mend: str) -> None:
+    """Name the first bad row."""
+    if bad.any():
+        raise DataError(what, f"{column}, row {int(np.flatnonzero(bad)[0]) + 1}", mend)
 
 
-def _problem(
-    law: Law, x: dict[str, Array], values: Array, weight: Array, objective: Objective, floor: float, how: _Constraints
-) -> Problem:
+def _problem(law: Law, x: dict[str, Array], values: Array, weight: Array, objective: Objective, how: _Constraints) -> Problem:
     """Free coordinates from fixed, bounded and tied parameters."""
     fixed, bounds, tied = how
     for name in (*fixed, *bounds, *tied, *tied.values()):
@@ -160,7 +173,7 @@ def _problem(
     basis_rows: list[tuple[int, str]] = []
     for place, item in enumerate(law.parameters):
         if item.name in fixed:
-            offset[place] = max(float(item.inner(np.float64(fixed[item.name]))), floor) if item.log else fixed[item.name]
+            offset[place] = item.inner(np.float64(fixed[item.name]))
             continue
         lead = tied.get(item.name, item.name)
         if lead in tied or lead in fixed:
@@ -169,6 +182,7 @@ def _problem(
         basis_rows.append((place, lead))
     basis = np.zeros((len(offset), len(columns)))
     lower, upper = np.full(len(columns), -np.inf), np.full(len(columns), np.inf)
+    floors, floor = floors_of(law, x, values), np.full(len(columns), -np.inf)
     for place, lead in basis_rows:
         item, column = law.parameters[place], columns[lead]
         basis[place, column] = 1.0
@@ -176,11 +190,13 @@ def _problem(
         if not low < high:
             raise InputError(f"the bounds {low:g} and {high:g} are out of order", f"bounds of {item.name}", "Give (lower, upper)")
         low, high = max(low, item.lower), min(high, item.upper)
-        lower[column] = max(lower[column], floor if item.log and low <= 0 else item.inner(low))
+        floor[column] = max(floor[column], floors[place])
+        at_zero = item.log and low <= 0 and (item.zero or bool(law.terms))
+        lower[column] = max(lower[column], floors[place] if at_zero else item.inner(low))
         upper[column] = min(upper[column], item.inner(high))
     _centre(law, x, basis, upper)
     target = np.log(values) if objective.log else values
-    return Problem(law, x, target, weight, objective, offset, basis, lower, upper)
+    return Problem(law, x, target, weight, objective, offset, basis, lower, upper, floor)
 
 
 def _centre(law: Law, x: dict[str, Array], basis: Array, upper: Array) -> None:
@@ -213,10 +229,12 @@ def _fitted(problem: Problem, minima: Minima, best: int, free: NDArray[np.bool_]
     at_bound = ~free[best] | (u <= problem.lower) | (u >= problem.upper)
     errors = spread(problem, u, ~at_bound)
     phi = problem.phi(u)
-    zero = zeros(problem, u, source.floor)
-    theta = {item.name: 0.0 if zero[k] else float(item.outer(phi[k])) for k, item in enumerate(law.parameters)}
+    zero = zeros(problem, u)
+    theta = {item.name: 0.0 if zero[k] else float(np.nan_to_num(item.outer(phi[k]))) for k, item in enumerate(law.parameters)}
     certificate = certify(problem, minima, best, free, basins, errors, at_bound, zero)
-    status, message = judge(problem, certificate, errors, theta, bool(minima.converged[best] and pushes(minima, free)[best]))
+    # A parameter too large for a double is no answer, whatever the slope says.
+    sound = bool(minima.converged[best] and pushes(minima, free)[best] and np.all(np.abs(list(theta.values())) < 1e300))
+    status, message = judge(problem, certificate, errors, theta, sound)
     inner = problem.basis @ errors.covariance @ problem.basis.T
     inner[zero] = 0.0
     inner[:, zero] = 0.0

@@ -193,6 +193,10 @@ class Law(ABC):
         """Values to scan for the nonlinear parameters; a law whose scales depend on the data overrides this."""
         return {item.name: item.grid for item in self.parameters if not item.linear}
 
+    def floors(self, x: Mapping[str, Array], y: Array) -> Mapping[str, float]:  # noqa: ARG002
+        """Coordinate that stands for exactly 0, too small to change a prediction, of a parameter not in the unit of the output."""
+        return {}
+
     def over(self, columns: str | Sequence[str]) -> Law:
         """The same law read from other columns, one for each input."""
         columns = (columns,) if isinstance(columns, str) else tuple(columns)

@@ -51,12 +51,8 @@ class DataConstrained(Law):
         coefficient("B", "loss of finite data at D' = 1"),
         exponent("alpha", "exponent of the size", 0.1, 1.2, 6),
         exponent("beta", "exponent of the data", 0.1, 1.2, 6),
-        Parameter(
-            "R_D", "repeats after which data are worth 1 / e", lower=0.0, upper=1e6, log=True, grid=(1.0, 4.0, 16.0, 64.0, 256.0)
-        ),
-        Parameter(
-            "R_N", "excess after which parameters are worth 1 / e", lower=0.0, upper=1e6, log=True, grid=(1.0, 4.0, 16.0, 64.0)
-        ),
+        _rate("R_D", "repeats after which data are worth 1 / e"),
+        _rate("R_N", "excess after which parameters are worth 1 / e"),
     )
     example = Example(
         {"E": 1.87, "A": 521.0, "B": 1488.0, "alpha": 0.35, "beta": 0.36, "R_D": 15.4, "R_N": 5.3},
