@@ -9,6 +9,7 @@
     │   ├── SpecError         a trial that cannot be trained as it is asked for
     │   ├── UnknownNameError  a law, task, engine, importer, figure or column that does not exist
     │   └── MissingExtraError an optional dependency
+    ├── EngineError           an engine that cannot train anything: its workers do not start (exit code 1)
     └── WorkerLostError       a worker process ended without a result (exit code 1)
 
 Raising is for wrong calls and broken machines. A question the data cannot answer is a status on the result, not an exception.
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DataError",
+    "EngineError",
     "InputError",
     "MissingExtraError",
     "RunError",
@@ -88,6 +90,10 @@ class MissingExtraError(InputError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}", "", f"Install it with: pip install 'scalelaw[{extra}]'")
+
+
+class EngineError(ScalelawError):
+    """An engine cannot train anything: its workers do not start."""
 
 
 class WorkerLostError(ScalelawError):
