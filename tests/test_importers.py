@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelaw.errors import DataError, InputError, RunError
@@ -250,6 +250,7 @@ def test_nothing_is_stored_where_one_table_is_wrong(tmp_path: Path) -> None:
 cells = st.one_of(st.none(), st.text(max_size=8), st.floats(), st.integers(), st.booleans(), st.lists(st.integers(), max_size=2))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["loss", "width", "lr", "seed", "status", "warmup", "x"]), st.lists(cells, min_size=3, max_size=3)
@@ -266,6 +267,7 @@ def test_any_table_is_read_or_refused_in_one_line(columns: dict[str, list[object
         assert (np.isfinite(table["loss"]) == (table["status"] == "COMPLETE")).all()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("bytes")

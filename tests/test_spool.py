@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelaw import spool
@@ -52,6 +52,7 @@ trials = st.builds(
 TRIAL = Trial(TrialSpec("t", {"width": 8}, {"learning_rate": 1e-3}), Status.COMPLETE, loss=1.0)
 
 
+@settings(deadline=None)
 @given(trials)
 def test_a_trial_comes_back_as_it_went(tmp_path_factory: pytest.TempPathFactory, trial: Trial) -> None:
     folder = tmp_path_factory.mktemp("spool")
@@ -70,6 +71,13 @@ def test_a_file_being_written_is_not_a_result(tmp_path: Path) -> None:
     (tmp_path / f".{TRIAL.id}.99.part").write_text('{"spec": {"ta', encoding="utf-8")
     assert list(spool.scan(tmp_path)) == []
     assert list(spool.scan(tmp_path / "absent")) == []
+    spool.write(tmp_path, TRIAL)
+    spool.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{TRIAL.id}.trial.json"]
+    spool.read(tmp_path / f"{TRIAL.id}.trial.json")
+    (tmp_path / "empty").mkdir()
+    spool.sweep(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def connect_read_only(path: Path) -> sa.Engine:
 
 def rest(engine: sa.Engine) -> None:
     """Fold the log into the file, so that a store at rest is one file and readers need no other. Left as it is while in use."""
-    with contextlib.suppress(exc.DBAPIError), engine.connect() as connection:
+    with contextlib.suppress(exc.DBAPIError, sqlite3.Error), engine.connect() as connection:
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.execute("PRAGMA busy_timeout=0")

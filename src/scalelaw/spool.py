@@ -17,7 +17,7 @@ from pathlib import Path
 from .errors import StoreError
 from .trial import Trial
 
-__all__ = ["read", "scan", "write"]
+__all__ = ["read", "scan", "sweep", "write"]
 
 SUFFIX = ".trial.json"
 
@@ -53,6 +53,14 @@ def read(path: Path) -> Trial:
 def scan(folder: Path) -> Iterator[Path]:
     """The finished result files of a folder, in name order; files still being written are not among them."""
     return iter(sorted(folder.glob(f"*{SUFFIX}"))) if folder.is_dir() else iter(())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed workers left half-written, and the folder if it is then empty. For when no worker is at work."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(".*.part"):
+            path.unlink()
+        folder.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -95,8 +95,7 @@ class Store:
             self._engine.dispose()
         else:
             if self._lock is not None:
-                with contextlib.suppress(OSError):
-                    self.spool.rmdir()  # only where it is empty
+                spool.sweep(self.spool)
             database.rest(self._engine)
         if self._lock is not None:
             self._lock.release()
@@ -186,7 +185,8 @@ class Store:
             writers[path.suffix.lower()](part)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
         return len(table)
 

@@ -87,6 +87,7 @@ class LocalPool(Pool):
             from ..train.worker import single_thread_environment
 
             environment = {**os.environ, **single_thread_environment()}
+        self.proven = False  # whether any worker has trained anything
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
         self._open = True
@@ -170,7 +171,6 @@ class _Worker:
         self._spool: Path | None = None
         self._errors: IO[bytes] | None = None
         self._lock = threading.Lock()
-        self._answered = False
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -206,8 +206,8 @@ class _Worker:
             process.stdin.flush()
             for line in process.stdout:
                 reply = _reply(line)
-                self._answered = self._answered or bool(reply)
                 if reply.get("done") == job.batch.id:
+                    self._pool.proven = True
                     return tuple(map(str, reply.get("trials", ())))
                 if "error" in reply:
                     raise _explain(reply)
@@ -262,7 +262,7 @@ class _Worker:
             self._errors.seek(max(0, size - 4000))
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
             last = f": {lines[-1].strip()}" if lines else ""
-        if code > 0 and not self._answered and not cancelled:
+        if code > 0 and not self._pool.proven and not cancelled:
             return EngineError(f"the workers do not start (exit code {code}{last}). Check the installation with: scalelaw doctor")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return WorkerLostError(f"a worker process ended without a result ({how}{last})")

@@ -1,0 +1,269 @@
+"""The store: nothing lost, nothing doubled, nothing half-written, and a clear line for whatever is not a store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalelaw import spool
+from scalelaw.errors import InputError, StoreError, UnknownNameError
+from scalelaw.store import Store, load
+from scalelaw.trial import Curve, Status, Trial, TrialSpec
+from test_spool import TRIAL, trials
+
+
+def trial(seed: int = 0, status: Status = Status.COMPLETE, **values: object) -> Trial:
+    spec = TrialSpec("t", {"width": 8 * (seed + 1)}, {"learning_rate": 1e-3}, seed)
+    loss = 1.5 if status is Status.COMPLETE else None
+    return Trial(spec, status, **{"loss": loss, "curve": Curve((1, 2), (3.0, 2.0)), **values})  # pyright: ignore[reportArgumentType]
+
+
+def refused(path: Path, *, read_only: bool = False) -> str:
+    with pytest.raises(StoreError) as caught:
+        Store(path, read_only=read_only)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) or str(path.parent) in str(caught.value)
+    return str(caught.value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(trials, max_size=4, unique_by=lambda each: each.id))
+def test_trials_come_back_as_they_went(tmp_path_factory: pytest.TempPathFactory, given_trials: list[Trial]) -> None:
+    path = tmp_path_factory.mktemp("store") / "study.db"
+    with Store(path) as store:
+        assert set(store.put(given_trials)) == set(given_trials)
+    with Store(path, read_only=True) as store:
+        assert store.trials() == sorted(given_trials, key=lambda each: each.id)
+        assert len(store) == len(given_trials)
+        assert store.statuses() == {each.id: each.status for each in given_trials}
+        for each in given_trials:
+            assert store.curve(each.id) == each.curve
+    assert [each.name for each in path.parent.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize("first", [Status.FAILED, Status.LOST])
+@pytest.mark.parametrize("last", [Status.COMPLETE, Status.DIVERGED, Status.PRUNED])
+def test_a_finished_trial_replaces_a_failed_one_and_is_never_replaced(tmp_path: Path, first: Status, last: Status) -> None:
+    with Store(tmp_path / "study.db") as store:
+        store.put([trial(status=first, error="out of memory", curve=None)])
+        done = trial(status=last)
+        assert store.put([done]) == (done,)
+        for status in Status:
+            assert store.put([trial(status=status, seconds=9.0)]) == ()
+        assert store.trials() == [done]
+
+
+def test_reading_a_result_twice_changes_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path / "study.db") as store:
+        for seed in range(3):
+            spool.write(store.spool, trial(seed))
+        kept = [(path.name, path.read_bytes()) for path in spool.scan(store.spool)]
+        assert len(store.ingest().trials) == 3
+        assert list(spool.scan(store.spool)) == []
+        for name, content in kept:  # as if the driver had been killed before it deleted them
+            (store.spool / name).write_bytes(content)
+        assert store.ingest().trials == ()
+        assert store.trials() == sorted(map(trial, range(3)), key=lambda each: each.id)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"spec": {"task": "t"}}', b"\xff\xfe\0", b'{"spec": 3, "status": "COMPLETE"}']
+)
+def test_a_file_that_holds_no_trial_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    with Store(tmp_path / "study.db") as store:
+        spool.write(store.spool, trial())
+        bad = store.spool / f"0123{spool.SUFFIX}"
+        bad.write_bytes(content)
+        (store.spool / ".0123.99.part").write_bytes(b"{")
+        found = store.ingest()
+        assert found.trials == (trial(),)
+        assert found.broken == (bad,)
+        assert store.ingest().broken == ()
+        assert sorted(path.name for path in store.spool.iterdir()) == [".0123.99.part", f"0123{spool.SUFFIX}.broken"]
+
+
+def test_the_table_is_ordered_and_says_where_it_comes_from(tmp_path: Path) -> None:
+    with Store(tmp_path / "study.db") as store:
+        store.put([trial(2), trial(0), trial(1, Status.DIVERGED, last_loss=9.0)])
+    table = load(tmp_path / "study.db")
+    assert table["width"].tolist() == [8, 16, 24]
+    assert table["status"].tolist() == ["COMPLETE", "DIVERGED", "COMPLETE"]
+    assert table.source == str(tmp_path / "study.db")
+    assert load(tmp_path / "study.db", where="width > 8")["seed"].tolist() == [1, 2]
+    assert load(tmp_path / "study.db", outcome="last_loss")["loss"][1] == 9.0
+
+
+def test_export(tmp_path: Path) -> None:
+    with Store(tmp_path / "study.db") as store:
+        store.put([trial(0), trial(1, Status.DIVERGED)])
+        for name in ("a.csv", "a.parquet", "a.jsonl"):
+            assert store.export(tmp_path / name) == 2
+            assert load(tmp_path / name)["status"].tolist() == ["COMPLETE", "DIVERGED"]
+        assert polars.read_parquet(tmp_path / "a.parquet")["loss"].to_list() == [1.5, None]
+        for path in (tmp_path / "a.xlsx", tmp_path / "a.csv" / "b.csv"):
+            with pytest.raises(StoreError):
+                store.export(path)
+        with pytest.raises(UnknownNameError):
+            store.curve("nothing")
+
+
+# ---- what is not a store ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_a_store_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    path.write_text("width,loss\n64,3\n" * 100, encoding="utf-8")
+    for read_only in (True, False):
+        assert "this is not a store" in refused(path, read_only=read_only)
+    assert path.read_text(encoding="utf-8").startswith("width,loss")
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE trials (id TEXT)")
+        other.commit()
+    for read_only in (True, False):
+        assert "not a scalelaw store" in refused(tmp_path / "other.db", read_only=read_only)
+    (tmp_path / "empty.db").touch()
+    assert "empty" in refused(tmp_path / "empty.db", read_only=True)
+    assert "there is no such store" in refused(tmp_path / "none.db", read_only=True)
+    assert "folder" in refused(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "none.db")
+
+
+def test_a_store_of_a_newer_scalelaw(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    Store(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.commit()
+    for read_only in (True, False):
+        assert "newer scalelaw (schema 99" in refused(path, read_only=read_only)
+
+
+def test_a_damaged_store(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with Store(path) as store:
+        store.put(trial(seed) for seed in range(200))
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+    for read_only in (True, False):
+        with pytest.raises(StoreError, match="damaged") as caught, Store(path, read_only=read_only) as store:
+            store.trials()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["file/study.db", "/proc/study.db", "/proc/new/study.db", "/dev/null/study.db"])
+def test_a_place_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    message = refused(tmp_path / name)
+    assert "--storage" in message or "folder exists" in message
+
+
+# RLIMIT_FSIZE makes every write beyond it fail: a full disk that any user can have.
+FULL = """
+import resource, signal, sys
+from scalelaw.errors import StoreError
+from scalelaw.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Store(sys.argv[1]) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    try:
+        for _ in range(100):
+            store.ingest()
+            break
+    except StoreError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    generator = np.random.default_rng(0)
+    with Store(path) as store:
+        kept = trial(0)
+        store.put([kept])
+        made = [trial(seed, curve=Curve(tuple(range(1000)), tuple(generator.normal(size=1000)))) for seed in range(1, 60)]
+        for each in made:
+            spool.write(store.spool, each)
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"{path}: the disk "), done
+    assert "Free some space" in done.stdout
+    assert done.stdout.count("\n") == 1
+    with Store(path) as store:
+        assert store.trials() == [kept]
+        assert set(store.ingest().trials) == set(made)
+        assert len(store) == 60
+
+
+# ---- together -----------------------------------------------------------------------------------------------------------
+
+DRIVER = """
+import sys
+from scalelaw.store import Store
+with Store(sys.argv[1]) as store:
+    store.lock()
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    command = [sys.executable, "-c", DRIVER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with Store(path) as store, pytest.raises(StoreError, match=f"process {other.pid}") as caught:
+            store.lock()
+        assert f"kill -INT {other.pid}" in str(caught.value)
+        other.kill()
+    with Store(path) as store:  # the system gave the lock back, and its file does not matter
+        store.lock()
+        store.lock()
+    assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
+
+
+WRITER = """
+import json, sys
+from scalelaw.store import Store
+from scalelaw.trial import Trial
+trial = json.loads(sys.argv[2])
+with Store(sys.argv[1]) as store:
+    for seed in range(300):
+        trial["spec"]["seed"] = seed
+        store.put([Trial.from_dict(trial)])
+        print(seed, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_readers_see_whole_trials_while_a_writer_writes_and_make_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    command = [sys.executable, "-c", WRITER, str(path), json.dumps(TRIAL.to_dict())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        seen = [0]
+        with Store(path, read_only=True) as reader:
+            files = {each.name for each in tmp_path.iterdir()}
+            while seen[-1] < 300:
+                seen.append(len(reader.trials()))
+            assert {each.name for each in tmp_path.iterdir()} == files
+            writer.communicate("")
+        assert seen == sorted(seen)
+        assert writer.returncode == 0
+    with Store(path, read_only=True) as reader:
+        assert len(reader) == 300
+    # The last reader may have been there when the writer wanted to fold its log away; the next writer does it.
+    Store(path).close()
+    assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
