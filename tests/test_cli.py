@@ -327,3 +327,173 @@ def test_doctor_tells_what_to_mend(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     checks = {each["name"]: each for each in object_of(capsys, "doctor")["checks"]}
     assert not checks["threads"]["ok"]
     assert "OMP_NUM_THREADS=1" in checks["threads"]["mend"]
+
+
+# ---- bad input ----------------------------------------------------------------------------------------------------------
+
+STUDY = {
+    "head": 'name = "a"\ntask = "teacher_student"\n',
+    "scale": "[scale]\nwidth = 4\nsteps = 20\n",
+    "hyper": "[hyperparameters]\nlearning_rate = 1e-3\nbatch_size = 16\n",
+}
+GOOD = "width,lr,loss\n4,1e-3,2\n8,1e-3,1.5\n16,1e-3,1.2\n"
+
+# name of the case: file, its content, the command (FILE stands for the file), and what the line must name.
+BAD: dict[str, tuple[str, str | bytes, tuple[str, ...], tuple[str, ...]]] = {
+    "unknown key": ("s.toml", STUDY["head"] + "sedes = 3\n" + STUDY["scale"], ("run", "FILE"), ("s.toml", "'sedes'", "'seeds'")),
+    "unknown scale": ("s.toml", STUDY["head"] + "[scale]\nwidht = 4\n", ("run", "FILE"), ("s.toml", "'widht'", "'width'")),
+    "empty grid": ("s.toml", STUDY["head"] + STUDY["hyper"], ("run", "FILE"), ("s.toml", "empty", "[scale]")),
+    "empty axis": ("s.toml", STUDY["head"] + "[scale]\nwidth = []\nsteps = 2\n", ("run", "FILE"), ("s.toml", "empty", "width")),
+    "negative width": ("s.toml", STUDY["head"] + "[scale]\nwidth = -4\n", ("run", "FILE"), ("s.toml", "width", "positive")),
+    "negative rate": (
+        "s.toml",
+        STUDY["head"] + STUDY["scale"] + "[hyperparameters]\nlearning_rate = -1e-3\n",
+        ("run", "FILE"),
+        ("s.toml", "learning_rate", "positive"),
+    ),
+    "no toml": ("s.toml", "width: 4", ("run", "FILE"), ("s.toml", "TOML")),
+    "unknown task": (
+        "s.toml",
+        STUDY["head"].replace("student", "studnet") + STUDY["scale"] + STUDY["hyper"],
+        ("run", "FILE"),
+        ("s.toml", "'teacher_student'"),
+    ),
+    "no steps": ("s.toml", STUDY["head"] + "[scale]\nwidth = 4\n" + STUDY["hyper"], ("run", "FILE"), ("s.toml", "steps")),
+    "untrainable key": (
+        "s.toml",
+        STUDY["head"] + STUDY["scale"] + "[hyperparameters]\nlearning_rate = 1e-3\ndropout = 0.5\n",
+        ("run", "FILE"),
+        ("s.toml", "'dropout'"),
+    ),
+    "unknown engine": (
+        "s.toml",
+        STUDY["head"] + STUDY["scale"] + STUDY["hyper"],
+        ("run", "FILE", "--engine", "locla"),
+        ("'local'",),
+    ),
+    "store that is none": (
+        "not.db",
+        "hello",
+        ("import", "good.csv", "--storage", "FILE"),
+        ("not.db", "not a store"),
+    ),
+    "store that is none, read": ("not.db", "hello", ("optimum", "FILE"), ("not.db", "store")),
+    "store in a file": ("good.toml", "", ("import", "good.csv", "--storage", "FILE/study.db"), ("good.toml", "--storage")),
+    "no loss": ("t.csv", "width,lr\n4,1e-3\n", ("fit", "FILE", "--law", "power"), ("t.csv", "loss", "--map")),
+    "text among numbers": (
+        "t.csv",
+        "width,lr,loss\n4,1e-3,2\n8,big,1\n",
+        ("optimum", "FILE"),
+        ("t.csv", "row 2", "'lr'", "'big'"),
+    ),
+    "one width": ("t.csv", "width,lr,loss\n4,1e-3,2\n4,3e-3,1\n", ("fit", "FILE", "--law", "power"), ("t.csv", "only one size")),
+    "one width, named": (
+        "t.csv",
+        "width,lr,loss\n4,1e-3,2\n4,3e-3,1\n",
+        ("fit", "FILE", "--law", "power", "--over", "width"),
+        ("t.csv", "only one size"),
+    ),
+    "one width, forecast": (
+        "t.csv",
+        "width,loss\n4,2\n4,1\n",
+        ("forecast", "FILE", "--at", "width=8"),
+        ("t.csv", "only one size"),
+    ),
+    "negative size": ("t.csv", "width,loss\n-4,2\n8,1\n", ("fit", "FILE", "--law", "power"), ("t.csv", "row 1", "width")),
+    "ragged": ("t.csv", "width,loss\n4,2,1\n", ("fit", "FILE", "--law", "power"), ("t.csv", "row 1", "cells")),
+    "empty file": ("t.csv", "", ("fit", "FILE", "--law", "power"), ("t.csv", "empty")),
+    "header alone": ("t.csv", "width,loss\n", ("fit", "FILE", "--law", "power"), ("t.csv", "no row")),
+    "bytes": ("t.csv", b"\xff\xfe\x00\x01\x02", ("fit", "FILE", "--law", "power"), ("t.csv",)),
+    "broken json": ("t.jsonl", '{"width": 4, "loss": 2}\n{"width"\n', ("fit", "FILE", "--law", "power"), ("t.jsonl", "line 2")),
+    "no row left": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--where", "width > 99"), ("t.csv", "width > 99")),
+    "bad filter": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--where", "widht > 9"), ("'width'", "--where")),
+    "filter of code": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--where", "open('x')"), ("--where",)),
+    "bad map": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--map", "lss=loss"), ("--map", "'loss'")),
+    "map to nothing": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--map", "loss=lozz"), ("t.csv", "lozz")),
+    "unknown over": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--over", "widht"), ("'width'",)),
+    "law of other inputs": ("t.csv", GOOD, ("fit", "FILE", "--law", "chinchilla"), ("t.csv", "parameters")),
+    "target in other columns": ("t.csv", GOOD, ("forecast", "FILE", "--at", "tokens=1e9"), ("width",)),
+    "run that is none": ("t.csv", GOOD, ("check", "FILE", "no-such-run"), ("no-such-run", "id")),
+    "run of many rows": ("t.csv", GOOD, ("check", "FILE", "FILE"), ("t.csv", "3 rows")),
+    "run without a size": ("r.csv", "lr,loss\n1e-3,1\n", ("check", "good.csv", "FILE"), ("width",)),
+    "output in no folder": ("t.csv", GOOD, ("export", "FILE", "-o", "no/such/f.csv"), ("no/such", "mkdir")),
+    "output that is there": ("t.csv", GOOD, ("export", "FILE", "-o", "good.csv"), ("good.csv", "--force")),
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    name, content, words, says = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.csv").write_text(GOOD, encoding="utf-8")
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = files(tmp_path)
+    for more in ((), ("--json",)):
+        line = told(capsys, *(word.replace("FILE", name) for word in words), *more)
+        for part in says:
+            assert part in line
+    assert files(tmp_path) == before
+
+
+def test_the_real_command_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('name = "a"\ntask = "teacher_student"\nsedes = 3\n[scale]\nwidth = 4\n', encoding="utf-8")
+    done = start("run", path, "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"scalelaw: {path}: unknown key 'sedes'. Did you mean 'seeds'?\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_under_stdout(data: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*SCALELAW, "optimum", data, "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no space left" in done.stderr
+
+
+@pytest.mark.parametrize(("number_", "says"), [(28, "disk is full"), (13, "cannot be written"), (30, "cannot be written")])
+def test_an_output_that_cannot_be_written_leaves_nothing(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number_: int, says: str
+) -> None:
+    def fail(self: Path, *_: Any) -> None:
+        raise OSError(number_, os.strerror(number_), str(self))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    before = files(data.parent)
+    assert says in told(capsys, "export", data, "-o", data.parent / "out.csv")
+    assert files(data.parent) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = data.parent / "locked"
+    folder.mkdir(mode=0o555)
+    for words in (("import", data, "--storage", folder / "study.db"), ("export", data, "-o", folder / "out.csv")):
+        assert "locked" in told(capsys, *words)
+    assert list(folder.iterdir()) == []
+
+
+def test_losses_that_are_not_finite_are_kept_as_diverged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(GOOD + "16,1e-1,nan\n16,1,inf\n", encoding="utf-8")
+    assert object_of(capsys, "fit", path, "--law", "power")["n"] == 3
+    out = tmp_path / "out.csv"
+    assert object_of(capsys, "export", path, "-o", out)["trials"] == 5
+    assert out.read_text(encoding="utf-8").count("DIVERGED") == 2
+
+
+def test_rows_that_stand_there_twice_count_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(GOOD + "16,1e-3,1.2\n", encoding="utf-8")
+    assert object_of(capsys, "fit", path, "--law", "power")["n"] == 3
+    assert main(["fit", str(path), "--law", "power"]) == 0
+    assert "counted once" in capsys.readouterr().err

@@ -53,8 +53,9 @@ def main() -> None:
     held = sum(each.covered for each in accounts)
     off = sum(each.ruling == "OFF_LAW" for each in accounts)
     print(
-        f"\nexcess over the tuned truth, in standard deviations between seeds: least {min(excesses):.1f}, median "
-        f"{statistics.median(excesses):.1f} (more than {LEAST:g} in {sum(each > LEAST for each in excesses)} of {len(accounts)})\n"
+        "\nexcess over the tuned truth, in standard deviations between seeds: "
+        f"least {min(excesses):.1f}, median {statistics.median(excesses):.1f} "
+        f"(more than {LEAST:g} in {sum(each > LEAST for each in excesses)} of {len(accounts)})\n"
         f"verdict OFF_LAW in {off} of {len(accounts)}; the forecast's interval held the truth in {held} of {len(accounts)}\n"
         f"wall time: median {statistics.median(each.seconds for each in accounts):.0f} s, most "
         f"{max(each.seconds for each in accounts):.0f} s"

@@ -109,6 +109,7 @@ def execute(argv: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        _silence()
         return _report(error, argv)
     return 0
 
@@ -147,7 +148,15 @@ def _tell(code: int, message: str) -> int:
 
 
 def _hang_up() -> int:
-    """The reader of our output has gone: end without a word, and keep Python from complaining at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    """The reader of our output has gone: end without a word."""
+    _silence()
     return 141
+
+
+def _silence() -> None:
+    """Keep Python from writing at exit what could not be written now."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

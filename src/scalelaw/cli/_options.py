@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import DataError, InputError
 from ._points import names
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ __all__ = [
     "Where",
     "With",
     "columns",
+    "naming",
     "new",
     "read",
     "share",
@@ -98,6 +101,17 @@ def read(
     from ..store import load
 
     return load(data, mapping, where, outcome, keep=keep or ())
+
+
+@contextlib.contextmanager
+def naming(data: Path) -> Generator[None]:
+    """Put DATA's name before an error that does not say where it arose."""
+    try:
+        yield
+    except DataError as error:
+        if error.where:
+            raise
+        raise DataError(error.what, str(data), error.mend) from error
 
 
 def share(level: float, option: str = "--level") -> float:

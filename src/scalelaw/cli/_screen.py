@@ -79,7 +79,9 @@ def note(text: str) -> None:
 
 
 def ignored(trials: Trials) -> None:
-    """List the columns that nobody claimed, on stderr."""
+    """Tell on stderr what the reader should know of the data: columns that nobody claimed, rows that came twice."""
+    for each in trials.notes:
+        note(each)
     if trials.ignored:
         note(f"Ignored columns: {', '.join(trials.ignored)} (--map NAME=COLUMN uses one).")
 

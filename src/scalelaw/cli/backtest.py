@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._json import emit
-from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, read, share
+from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, naming, read, share
 from ._screen import ignored, interval, number, places, say, table
 
 __all__ = ["backtest"]
@@ -31,7 +31,8 @@ def backtest(
     names, tuned = columns(over, "--over"), columns(hyper, "--hyper")
     share(level)
     trials = read(data, mapping, where, outcome, keep=hyper)
-    found = verify(trials, over=names, hyper=tuned, law=law, fixed=fixed, level=level)
+    with naming(data):
+        found = verify(trials, over=names, hyper=tuned, law=law, fixed=fixed, level=level)
     if as_json:
         emit(found.to_dict())
         return

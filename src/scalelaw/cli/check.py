@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DataError, InputError
 from ._json import emit
-from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, read, share
+from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, naming, read, share
 from ._screen import ignored, interval, number, say, show_findings, table
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def check(
     share(level)
     trials = read(data, mapping, where, outcome, keep=hyper)
     judged = _run(run, trials, mapping, outcome)
-    verdict = judge(trials, judged, level=level, fixed=fixed, over=names, hyper=tuned, law=law)
+    with naming(data):
+        verdict = judge(trials, judged, level=level, fixed=fixed, over=names, hyper=tuned, law=law)
     if as_json:
         emit(verdict.to_dict())
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._json import emit
-from ._options import Data, Fixed, Hyper, Json, Level, Map, Outcome, Over, Where, columns, read, share
+from ._options import Data, Fixed, Hyper, Json, Level, Map, Outcome, Over, Where, columns, naming, read, share
 from ._screen import basis, ignored, interval, number, places, say, table
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def fit(
     tuned = columns(hyper, "--hyper")
     share(level)
     trials = read(data, mapping, where, outcome, keep=hyper)
-    edge = frontier(trials, over=names, hyper=tuned, fixed=fixed)
-    found = fitted(chosen, edge)
+    with naming(data):
+        edge = frontier(trials, over=names, hyper=tuned, fixed=fixed)
+        found = fitted(chosen, edge)
     if as_json:
         emit(found.to_dict(level))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._json import emit
-from ._options import At, Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, With, columns, read, share
+from ._options import At, Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, With, columns, naming, read, share
 from ._points import point, setting
 from ._screen import basis, ignored, interval, number, places, say, show_findings, table
 
@@ -41,7 +41,8 @@ def forecast(
     names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, keep=hyper)
-    found = predict(trials, target, over=names, hyper=tuned, law=law, fixed=fixed, with_=used, level=level)
+    with naming(data):
+        found = predict(trials, target, over=names, hyper=tuned, law=law, fixed=fixed, with_=used, level=level)
     if as_json:
         emit(found.to_dict())
         return

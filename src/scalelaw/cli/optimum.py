@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._json import emit
-from ._options import Data, Hyper, Json, Level, Map, Outcome, Over, Where, columns, read, share
+from ._options import Data, Hyper, Json, Level, Map, Outcome, Over, Where, columns, naming, read, share
 from ._points import point
 from ._screen import basis, ignored, interval, number, places, say, show_findings, table
 
@@ -42,7 +42,8 @@ def optimum(
     names, tuned = columns(over, "--over"), columns(hyper, "--hyper")
     share(level)
     trials = read(data, mapping, where, outcome, keep=hyper)
-    found = best(trials, over=names, hyper=tuned, at=target, level=level)
+    with naming(data):
+        found = best(trials, over=names, hyper=tuned, at=target, level=level)
     if as_json:
         emit(found.to_dict())
         return

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, SpecError, UnknownNameError
 from ._json import emit
 from ._options import Json, Storage
 from ._progress import watching
@@ -33,13 +33,19 @@ def run(
     Example: scalelaw run study.toml --storage study.db
     """
     from .. import run as fill
+    from ..engines import engines
     from ..study import read_study
 
     if max_parallel is not None and max_parallel < 1:
         raise InputError(f"cannot train {max_parallel} batches at once", "--max-parallel", "Give a whole number of 1 or more")
     plan = read_study(study)
-    with watching(quiet=as_json) as watch:
-        summary = fill(plan, storage, engine=engine, max_parallel=max_parallel, on_event=watch)
+    _ = engines[engine]
+    try:
+        with watching(quiet=as_json) as watch:
+            summary = fill(plan, storage, engine=engine, max_parallel=max_parallel, on_event=watch)
+    except (SpecError, UnknownNameError) as error:
+        where = f"{study}: {error.where}" if error.where else str(study)
+        raise InputError(error.what, where, error.mend) from error
     if as_json:
         at = summary.progress
         emit(
