@@ -1,0 +1,271 @@
+"""What scripts depend on: the keys of every JSON object, exit codes, and the public measurements through the public commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalelaw.cli import main
+from scalelaw.store import Store
+
+SCALELAW = (sys.executable, "-c", "import sys; from scalelaw.cli import main; sys.exit(main())")
+STUDY = """
+name = "tiny"
+task = "teacher_student"
+seeds = 2
+[scale]
+width = [4, 8]
+steps = 30
+[hyperparameters]
+learning_rate = [1e-3, 1e-2]
+batch_size = 16
+"""
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
+    """The JSON object of a command."""
+    capsys.readouterr()
+    assert main([str(word) for word in (*words, "--json")]) == code
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def metz(reference_data: Path) -> tuple[str, ...]:
+    """Losses of networks of width 4 to 8192 at twelve rates, digitised from a published figure."""
+    return (str(reference_data / "metz_blog_lr_width_digitised.csv"), "--map", "loss=loss_digitised")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> dict[float, Path]:
+    """The measured runs at width 8192 for two rates, as one-row files."""
+    found: dict[float, Path] = {}
+    for rate, loss in ((3e-4, 5.303), (6e-5, 4.659)):
+        found[rate] = tmp_path / f"{rate}.csv"
+        found[rate].write_text(f"width,lr,loss\n8192,{rate},{loss}\n", encoding="utf-8")
+    return found
+
+
+FINDING = {"name", "message", "action"}
+SMALL = ("--where", "width <= 512")
+KEPT = ("--where", "width <= 512 and learning_rate == 3e-4")
+
+
+@pytest.mark.published
+def test_fit(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "fit", *metz, "--law", "log_linear", *KEPT, "--fixed")
+    assert {"law", "theta", "stderr", "interval", "objective", "status", "message", "n", "certificate"} <= set(found)
+    assert found["law"] == "log_linear"
+    assert set(found["theta"]) == set(found["stderr"]) == set(found["interval"]) == {"a", "b"}
+    assert found["theta"]["a"] == pytest.approx(7.006, abs=0.005)
+    assert found["theta"]["b"] == pytest.approx(0.2761, abs=0.005)
+    assert found["n"] == 8
+    assert found["status"] == "CONVERGED"
+    assert found["over"] == ["width"]
+    # What the article promised at 8192, where 5.30 was measured.
+    promise = ask(capsys, "forecast", *metz, *KEPT, "--fixed", "--law", "log_linear", "--at", "width=8192")
+    assert promise["loss"] == pytest.approx(4.52, abs=0.01)
+
+
+@pytest.mark.published
+@pytest.mark.parametrize(
+    ("law", "names"), [("power", ["A", "alpha"]), ("saturating", ["E", "A", "alpha"]), ("log_linear", ["a", "b"])]
+)
+def test_theta_has_the_keys_of_its_law(
+    metz: tuple[str, ...], capsys: pytest.CaptureFixture[str], law: str, names: list[str]
+) -> None:
+    assert list(ask(capsys, "fit", *metz, *SMALL, "--law", law)["theta"]) == names
+
+
+@pytest.mark.published
+def test_optimum(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "optimum", *metz, *SMALL, "--at", "width=8192")
+    assert {"law", "per_scale", "at", "safe_ratio"} <= set(found)
+    assert {"coefficients", "interval"} <= set(found["law"]["learning_rate"])
+    assert [row["width"] for row in found["per_scale"]] == [4, 8, 16, 32, 64, 128, 256, 512]
+    assert found["at"]["width"] == 8192
+    assert set(found["at"]["learning_rate"]) == {"value", "low", "high"}
+    assert 6e-5 <= found["at"]["learning_rate"]["value"] <= 2e-4
+    assert set(found["safe_ratio"]["learning_rate"]) == {"value", "low", "high"}
+    assert ask(capsys, "optimum", *metz, *SMALL)["at"] is None
+
+
+@pytest.mark.published
+def test_forecast(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "forecast", *metz, *SMALL, "--at", "width=8192", "--with", "learning_rate=3e-4")
+    keys = {"at", "loss", "low", "high", "level", "laws", "reach", "backtest", "findings", "optimum", "fixed"}
+    assert keys <= set(found)
+    assert found["at"] == {"width": 8192}
+    assert found["level"] == 0.9
+    assert found["loss"] == pytest.approx(4.66, abs=0.15)
+    assert found["low"] <= 4.66 <= found["high"]
+    assert sum(each["weight"] for each in found["laws"]) == pytest.approx(1)
+    assert all({"name", "weight"} <= set(each) for each in found["laws"])
+    assert {"coverage", "error", "n"} <= set(found["backtest"])
+    assert all(set(each) == FINDING for each in found["findings"])
+    assert set(found["optimum"]["learning_rate"]) == {"value", "low", "high"}
+    assert {"loss", "low", "high"} <= set(found["fixed"])
+    assert found["fixed"]["loss"] == pytest.approx(4.52, abs=0.01)
+    # Aliases mean the same point.
+    assert ask(capsys, "forecast", *metz, *SMALL, "--at", "hidden_size=8192", "--with", "lr=3e-4") == found
+
+
+@pytest.mark.published
+def test_check(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "check", *metz, *SMALL, runs[3e-4], code=3)
+    keys = {
+        "verdict",
+        "message",
+        "expected",
+        "low",
+        "high",
+        "observed",
+        "p_value",
+        "excess",
+        "detectable",
+        "findings",
+        "suspects",
+    }
+    assert keys <= set(found)
+    assert found["verdict"] == "OFF_LAW"
+    assert found["suspects"][0]["hyperparameter"] == "learning_rate"
+    assert {"hyperparameter", "share", "probability"} <= set(found["suspects"][0])
+    assert found["detectable"]["learning_rate"] > 1
+    assert found["observed"] > found["high"]
+    good = ask(capsys, "check", *metz, *SMALL, runs[6e-5])
+    assert good["verdict"] != "OFF_LAW"
+
+
+@pytest.mark.published
+def test_check_of_a_fixed_ladder(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "check", *metz, *KEPT, "--fixed", runs[3e-4], code=3)
+    assert found["verdict"] == "OFF_LAW"
+    assert "tuning_untested" in {each["name"] for each in found["findings"]}
+
+
+@pytest.mark.published
+def test_backtest(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "backtest", *metz, *SMALL)
+    assert {"coverage", "error", "bias", "n", "horizon", "level", "rows"} <= set(found)
+    assert found["n"] == len(found["rows"]) == 15
+    assert 0 <= found["coverage"] <= 1
+    assert all(row["low"] <= row["predicted"] <= row["high"] for row in found["rows"])
+
+
+@pytest.mark.published
+def test_the_screens_lead_with_the_answer(
+    metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    screens = {
+        ("forecast", "--at", "width=8192"): "At width 8192 expect a loss of 4.7",
+        ("optimum", "--at", "width=8192"): "The best learning_rate goes as width^-0.3",
+        ("backtest",): "15 of 15 held-out sizes",
+        ("fit", "--law", "power"): "power over width: L = A x^-alpha",
+    }
+    for (verb, *rest), start in screens.items():
+        assert main([verb, *metz, *SMALL, *rest]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith(start)
+        assert all(line == line.rstrip() and len(line) <= 120 for line in out.splitlines())
+        assert "colour_index_0_255" in err
+    assert main(["check", *metz, *SMALL, str(runs[3e-4])]) == 3
+    assert capsys.readouterr().out.startswith("OFF THE LAW: loss 5.303 at width 8192")
+
+
+@pytest.mark.published
+def test_figures_and_report(metz: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = ("--at", "width=8192", "--upto", "width=512", "--with", "lr=3e-4")
+    for name in ("f.png", "f.svg"):
+        found = ask(capsys, "plot", "four_pane", *metz, *target, "-o", tmp_path / name)
+        assert len(found["panels"]) == 4
+        assert (tmp_path / name).stat().st_size > 20_000
+    assert ask(capsys, "report", *metz, *target, "-o", tmp_path / "r.html")["trials"] == 144
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "OFF THE LAW" in page or "OFF_LAW" in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.png", "f.svg", "r.html"]
+
+
+# ---- run, import, export ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that has run."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "tiny.toml").write_text(STUDY, encoding="utf-8")
+    assert main(["run", str(folder / "tiny.toml"), "--storage", str(folder / "study.db"), "--max-parallel", "1", "--json"]) == 0
+    return folder
+
+
+def test_a_run_again_trains_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "run", study / "tiny.toml", "--storage", study / "study.db")
+    assert found["trials"] == found["done"] == found["skipped"] == 8
+    assert found["trained"] == 0
+    assert found["complete"] is True
+    assert main(["run", str(study / "tiny.toml"), "--storage", str(study / "study.db")]) == 0
+    out, err = capsys.readouterr()
+    assert "8 of 8 trials are done (8 were before)" in out
+    assert err == ""
+
+
+def test_a_run_tells_its_progress_in_plain_lines(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", str(study / "tiny.toml"), "--storage", str(tmp_path / "study.db"), "--max-parallel", "1"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "8 of 8 trials" in err
+    assert "FLOP" in err
+    assert "diverged" in err
+    assert "\x1b" not in out + err
+    assert len(err.splitlines()) <= 12
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_export_and_import_keep_every_trial(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for suffix in ("csv", "parquet", "jsonl"):
+        out = tmp_path / f"trials.{suffix}"
+        assert ask(capsys, "export", study / "study.db", "-o", out)["trials"] == 8
+        store = tmp_path / f"{suffix}.db"
+        first = ask(capsys, "import", out, "--storage", store)
+        again = ask(capsys, "import", out, "--storage", store)
+        assert (first["rows"], first["added"], again["added"], again["known"]) == (8, 8, 0, 8)
+        with Store(store, read_only=True) as there, Store(study / "study.db", read_only=True) as here:
+            losses = [sorted(trial.loss or 0.0 for trial in each.trials()) for each in (there, here)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_a_trial_of_the_store_can_be_judged(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(study / "study.db", read_only=True) as store:
+        trial = store.trials()[0]
+    capsys.readouterr()
+    assert main(["check", str(study / "study.db"), trial.id]) in (0, 2, 3)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(STUDY.replace("steps = 30", "steps = 200000"), encoding="utf-8")
+    words = ["run", str(path), "--storage", str(tmp_path / "study.db"), "--max-parallel", "1"]
+    process = subprocess.Popen([*SCALELAW, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert "8 of 8 trials to train" in first
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".db"] == ["study.db"]
