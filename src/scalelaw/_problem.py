@@ -113,7 +113,7 @@ class Problem:
             return z
         return log(z) if self.objective.log else exp(z)
 
-    def _rho(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    def _rho(self, y: Array, z: Array | float) -> tuple[Array, Array, Array]:
         with np.errstate(all="ignore"):
             value, psi, bend = self.objective.rho(y - z)
         bad = ~np.isfinite(value)
@@ -149,35 +149,50 @@ class Problem:
                     result.append((s, t, left, right, product.reshape(len(self.y), -1)))
         return result
 
+    @cached_property
+    def _level(self) -> list[bool]:
+        """Which terms do not depend on the inputs: their logarithm is one number for all rows."""
+        assert self._rows is not None
+        return [bool(np.all(row == row[:1])) for row in self._rows[1]]
+
     def _closed(self, u: Array, weight: Array, y: Array) -> Evaluation:
-        """ln f = logsumexp of affine terms: gradient and Hessian are moments of the terms' shares."""
+        """ln f = logsumexp of affine terms: gradient and Hessian are moments of the terms' shares.
+
+        Terms are divided by e^y before they are added, so the sum is e^-residual: near 1 wherever a fit can be.
+        """
         assert self._rows is not None
         start, rows = self._rows
         batch, count = u.shape
         with np.errstate(all="ignore"):
-            terms = [begin + u @ row.T for begin, row in zip(start, rows, strict=True)]
-            top = terms[0]
-            for term in terms[1:]:
-                top = np.maximum(top, term)
-            shares = [np.exp(term - top) for term in terms]
-            total = sum(shares[1:], shares[0])
-            value, psi, bend = self._rho(y, top + np.log(total))
-        inverse = 1 / total
-        shares = [share * inverse for share in shares]
+            shares: list[Array] = []
+            for begin, row, level in zip(start, rows, self._level, strict=True):
+                if level:
+                    shares.append(np.exp(u @ row[0])[:, None] * np.exp(begin - y))
+                else:
+                    term = u @ row.T
+                    term += begin - y
+                    shares.append(np.exp(term, out=term))
+            total = shares[0] + shares[1] if len(shares) > 1 else shares[0]
+            for share in shares[2:]:
+                total = total + share
+            value, psi, bend = self._rho(-np.log(total), 0.0)
+            inverse = 1 / total
+            for share in shares:
+                share *= inverse
         psi, bend = psi * weight, bend * weight
         gradient = np.zeros((batch, count))
         hessian = np.zeros((batch, count, count))
         pulls = [psi * share for share in shares]
         for pull, row in zip(pulls, rows, strict=True):
             gradient -= pull @ row
-        both = psi + bend
-        outer = [both * share for share in shares]
+        bend += psi
+        outer = [bend * share for share in shares]
         for s, t, left, right, product in self._products:
             moment = outer[s] * shares[t]
             if s == t:
-                moment = moment - pulls[s]
+                moment -= pulls[s]
             block = (moment @ product).reshape(batch, len(left), len(right))
             hessian[:, left[:, None], right[None, :]] += block
             if s != t:
                 hessian[:, right[:, None], left[None, :]] += block.swapaxes(1, 2)
-        return Evaluation(np.sum(value * weight, axis=-1), gradient, hessian)
+        return Evaluation(np.einsum("...n,...n->...", value, np.broadcast_to(weight, value.shape)), gradient, hessian)

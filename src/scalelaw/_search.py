@@ -13,7 +13,7 @@ from ._objective import Huber
 from ._problem import Problem
 from ._starts import VANISHED, Starts, scan
 
-__all__ = ["lowest", "pushes", "search"]
+__all__ = ["lowest", "pushes", "refit", "search"]
 
 Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -57,8 +57,21 @@ def _descend(problem: Problem, starts: Starts) -> tuple[Minima, Flags]:
     return _settled(problem, minima, free)
 
 
-def _settled(problem: Problem, minima: Minima, free: Flags) -> tuple[Minima, Flags]:
-    """Put a coefficient at 0 that ran off towards it, and let one grow that was held at 0 against the slope."""
+def refit(problem: Problem, u: Array, *, weight: Array | None = None, y: Array | None = None) -> Minima:
+    """Newton from warm starts `(B, q)`, one for each resample, in their order; coefficients may reach 0 or leave it."""
+    free = u > problem.floor + 1e-9
+    minima = minimise(problem, u, free, weight=weight, y=y)
+    moved, start, free = _crossing(problem, minima, free)
+    if moved.any():
+        pick = (None if rows is None else rows[moved] for rows in (weight, y))
+        fresh = minimise(problem, start[moved], free[moved], **dict(zip(("weight", "y"), pick, strict=True)))
+        for key in _ROWS:
+            getattr(minima, key)[moved] = getattr(fresh, key)
+    return minima
+
+
+def _crossing(problem: Problem, minima: Minima, free: Flags) -> tuple[Flags, Array, Flags]:
+    """Which rows hold a coefficient that ran off towards 0, or that is held at 0 against the slope; where to start them again."""
     own = np.zeros(free.shape[1], dtype=bool)
     for place, item in enumerate(problem.law.parameters):
         column = np.flatnonzero(problem.basis[place])
@@ -66,11 +79,16 @@ def _settled(problem: Problem, minima: Minima, free: Flags) -> tuple[Minima, Fla
             own[column] = True
     vanishing = own & free & (minima.u < problem.floor + VANISHED)
     growing = own & ~free & (minima.gradient < 0)
-    moved = np.any(vanishing | growing, axis=1)
+    small = problem.floor + VANISHED + 9.0
+    start = np.where(vanishing, problem.floor, np.where(growing, small, minima.u))
+    return np.any(vanishing | growing, axis=1), start, (free & ~vanishing) | growing
+
+
+def _settled(problem: Problem, minima: Minima, free: Flags) -> tuple[Minima, Flags]:
+    """Put a coefficient at 0 that ran off towards it, and let one grow that was held at 0 against the slope."""
+    moved, start, free = _crossing(problem, minima, free)
     if not moved.any():
         return minima, free
-    free = (free & ~vanishing) | growing
-    start = np.where(vanishing, problem.floor, np.where(growing, problem.floor + VANISHED + 9.0, minima.u))
     fresh = minimise(problem, start[moved], free[moved])
     return _joined(_taken(minima, ~moved), fresh), np.concatenate([free[~moved], free[moved]])
 

@@ -10,6 +10,7 @@ import pytest
 
 from scalelaw._newton import minimise
 from scalelaw.fit import FitStatus, fit
+from scalelaw.resample import bootstrap, profile
 from scalelaw.testing.laws import Points
 
 pytestmark = pytest.mark.published
@@ -52,7 +53,7 @@ def test_nearly_no_start_of_the_published_search_beats_it(chinchilla: Points) ->
 
 
 def test_a_mean_instead_of_a_sum_changes_nothing(chinchilla: Points) -> None:
-    """Averaged, the objective is 4e-6 and elsewhere stops at exponents whose N* at 1e24 FLOPs is half; here it is the same fit."""
+    """Averaged, the objective is 4e-6 and elsewhere stops at exponents whose N* at 1e24 FLOPs is half; here it does not."""
     whole = fit("chinchilla", chinchilla)
     mean = fit("chinchilla", chinchilla, weights=np.full(240, 1 / 240))
     assert dict(mean.theta) == pytest.approx(dict(whole.theta), rel=1e-8)
@@ -77,3 +78,38 @@ def test_a_hand_rolled_mean_shows_the_failure(chinchilla: Points) -> None:
 def test_hoffmanns_rounded_values_are_far_from_the_minimum(chinchilla: Points) -> None:
     rounded = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
     assert fit("chinchilla", chinchilla, fixed=rounded).value == pytest.approx(0.00412, rel=0.01)
+
+
+def test_the_published_errors_and_intervals(chinchilla: Points) -> None:
+    """Each run is a cell of its own here, so drawing cells is the published bootstrap. Within 15 % of the replication."""
+    drawn = bootstrap(fit("chinchilla", chinchilla), draws=4000)
+    assert drawn.failed == 0
+    published = {"E": 0.0257, "A": 124.5, "B": 1293.3, "alpha": 0.0154, "beta": 0.0206}
+    for name, value in published.items():
+        assert drawn.stderr[name] == pytest.approx(value, rel=0.15)
+    for name, ends in {"alpha": (0.317, 0.373), "beta": (0.331, 0.415), "E": (1.769, 1.871)}.items():
+        low, high = drawn.interval(0.95)[name]
+        width = ends[1] - ends[0]
+        assert (low, high) == pytest.approx(ends, abs=0.15 * width)
+    alpha, beta = drawn.theta[:, 3], drawn.theta[:, 4]
+    assert np.std(beta / (alpha + beta)) == pytest.approx(0.020, rel=0.15)
+
+
+def test_every_refit_is_at_the_best_of_many_starts(chinchilla: Points) -> None:
+    found = fit("chinchilla", chinchilla)
+    rng = np.random.default_rng(1)
+    weight = rng.multinomial(240, np.full(240, 1 / 240), size=60).astype(np.float64)
+    warm = minimise(found.problem, np.tile(found.u, (60, 1)), weight=weight)
+    assert warm.converged.all()
+    best = np.full(60, np.inf)
+    for _ in range(12):
+        start = found.u + rng.normal(0, 1, (60, 5)) * np.array([0.3, 0.5, 0.5, 0.1, 0.1])
+        best = np.minimum(best, minimise(found.problem, start, weight=weight).value)
+    assert np.all(warm.value <= best * (1 + 1e-9))
+
+
+def test_profile_intervals_hold_the_published_values(chinchilla: Points) -> None:
+    found = fit("chinchilla", chinchilla)
+    for name, value in {"alpha": 0.3478, "beta": 0.3659, "E": 1.8169}.items():
+        drawn = profile(found, name)
+        assert drawn.low < value < drawn.high

@@ -194,7 +194,7 @@ class Law(ABC):
         return {item.name: item.grid for item in self.parameters if not item.linear}
 
     def floors(self, x: Mapping[str, Array], y: Array) -> Mapping[str, float]:  # noqa: ARG002
-        """Coordinate that stands for exactly 0, too small to change a prediction, of a parameter not in the unit of the output."""
+        """Coordinate that stands for exactly 0, too small to matter, of a parameter not in the unit of the output."""
         return {}
 
     def over(self, columns: str | Sequence[str]) -> Law:
