@@ -103,7 +103,7 @@ class Backtest:
 
 
 def backtest(
-    data: Trials | Frontier,
+    data: Trials | Frontier | Ladder,
     *,
     predict: Predict | None = None,
     over: str | Sequence[str] | None = None,
@@ -115,7 +115,7 @@ def backtest(
     """Check forecasts on scales held out.
 
     Args:
-        data: runs, or their frontier. The best cases of the held-out scales are measurements here: they are estimated once.
+        data: runs, their frontier, or its ladder. The best cases of the held-out scales are measurements here: they are estimated once.
         predict: any forecaster `(train, at) -> Estimate`; default the stack of laws that `forecast` uses, with everything
             (weights, discrepancy) learned again from the sizes before each origin.
         over, hyper, fixed: see `frontier`.
@@ -125,8 +125,11 @@ def backtest(
     Raises:
         DataError: fewer than two sizes.
     """
-    edge = data if isinstance(data, Frontier) else frontier(data, over=over, hyper=hyper, fixed=fixed)
-    ladder = Ladder(edge, law)
+    if isinstance(data, Ladder):
+        ladder = data
+    else:
+        edge = data if isinstance(data, Frontier) else frontier(data, over=over, hyper=hyper, fixed=fixed)
+        ladder = Ladder(edge, law)
     rows: list[Row] = []
     for count in range(_LEAST, len(ladder)):
         try:

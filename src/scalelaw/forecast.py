@@ -174,7 +174,7 @@ def forecast(
     point = _point(edge, at)
     ladder = Ladder(edge, law)
     stack = ladder.stack()
-    checks = backtest(edge, law=law, level=level)
+    checks = backtest(ladder, level=level)
     optima = optimum(edge, at=point, level=level) if edge.tuned and len(edge.trials) > len(edge.over) else None
     best = {} if optima is None else optima.estimates(point)
     variance = _variance(edge, stack, optima, point)
@@ -276,9 +276,10 @@ def _beside(
         kept = edge
     try:
         # One law, not the stack: the line that a person would draw through these runs, and believe.
-        several = Ladder(kept, law).stack()
+        ladder = Ladder(kept, law)
+        several = ladder.stack()
         best = several.members[int(np.argmax(several.weights))].fit
-        stack = Ladder(kept, best.law.name).stack()
+        stack = ladder.stack(only=best.law.name)
         mixture = stack.predict(point, kept.run_sd**2)
     except DataError:
         return None

@@ -180,7 +180,7 @@ class Ladder:
 
     def points(self, rows: slice) -> dict[str, Array]:
         """Scale columns of some rows."""
-        return {name: np.exp(self.x[rows, k]) for k, name in enumerate(self.over)}
+        return {name: self.trials.numbers(name)[rows] for name in self.over}
 
     def member(self, place: int, count: int) -> Member | None:
         """Law `place` fitted to the first `count` rows; None where they cannot carry it."""
@@ -197,9 +197,14 @@ class Ladder:
         y, se = self.y[:count], self.se[:count]
         points, degrees = self.points(slice(0, count)), count - free + _SCATTER_DEGREES
         scatter, found, first = _SCATTER, None, np.zeros((free, count))
-        # Losses that all count alike need one pass; else the scatter decides how far small errors are trusted.
-        for _ in range(3 if np.ptp(se) > 0 else 1):
-            found = self._weighted(law, table, y, np.sqrt(se**2 + scatter**2))
+        used = np.zeros(count)
+        # The scatter decides how far small errors are trusted; weights that hardly change need no other pass.
+        for _ in range(3):
+            sd = np.sqrt(se**2 + scatter**2)
+            if float(np.max(np.abs(sd / sd.min() - used))) < 0.1:
+                break
+            used = sd / sd.min()
+            found = self._weighted(law, table, y, sd)
             value, first = _slopes(found, points)
             if found.status is FitStatus.NOT_CONVERGED or not np.all(np.isfinite(value)):
                 return None
@@ -230,14 +235,15 @@ class Ladder:
                 self._errors[key] = (error, variance + member.scatter**2 + self.se[origin:] ** 2)
         return self._errors[key]
 
-    def stack(self, count: int | None = None) -> Stack:
-        """The stack that the first `count` rows support.
+    def stack(self, count: int | None = None, only: str | None = None) -> Stack:
+        """The stack that the first `count` rows support; of one law alone where `only` names it.
 
         Raises:
             DataError: no law can be fitted to them.
         """
         count = len(self) if count is None else count
-        places = [k for k in range(len(self.laws)) if self.member(k, count) is not None]
+        named = [k for k, law in enumerate(self.laws) if only in (None, law.name)]
+        places = [k for k in named if self.member(k, count) is not None]
         if not places:
             needed = min(len(law.parameters) for law in self.laws)
             raise DataError(f"{count} sizes, and the law has {needed} parameters", self.trials.source, "Add runs at other sizes")

@@ -31,7 +31,7 @@ class CollinearLadder(Diagnostic):
                 if abs(correlation[i, j]) > _TIED:
                     one, two = case.over[j], case.over[i]
                     return self.finding(
-                        f"{one} and {two} grow together (correlation {correlation[i, j]:.3f}): their parts in the loss cannot be told.",
+                        f"{one} and {two} grow together (correlation {correlation[i, j]:.3f}): their parts cannot be told.",
                         f"Add runs that change {two} at one {one}, or use one of them: --over {one}.",
                     )
         return None
