@@ -44,10 +44,9 @@ def certify(
     zero: NDArray[np.bool_],
 ) -> Certificate:
     value = minima.value[best]
-    _, first, _ = problem.prediction(minima.u[best][None, :])
-    residual = problem.residual(minima.u[best][None, :])[0]
-    _, psi, _ = problem.objective.rho(residual)
-    pull = np.sum(np.abs(first[:, 0, :]) * (problem.weight * np.abs(psi)), axis=1)
+    z, first = problem.slopes(minima.u[best])
+    _, psi, _ = problem.objective.rho(problem.y - z)
+    pull = np.abs(first) @ (problem.weight * np.abs(psi))
     slope = np.abs(minima.gradient[best])
     moved = ~at_bound
     gradient = float(np.max(slope[moved] / np.maximum(pull[moved], 1e-12 * np.sum(problem.weight)))) if moved.any() else 0.0

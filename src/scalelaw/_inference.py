@@ -53,9 +53,9 @@ def student(level: float, freedom: int) -> float:
 def spread(problem: Problem, u: Array, moved: NDArray[np.bool_]) -> Spread:
     """The errors at the minimum `u` `(q,)`; coordinates not `moved` are known exactly."""
     count = len(problem.y)
-    z, first, _ = problem.prediction(u[None, :])
-    residual = problem.y - z[0]
-    jacobian = np.where(moved[:, None], first[:, 0, :], 0.0).T
+    z, first = problem.slopes(u)
+    residual = problem.y - z
+    jacobian = np.where(moved[:, None], first, 0.0).T
     free = count - int(moved.sum())
     weight = problem.weight
     relative = weight / np.mean(weight)

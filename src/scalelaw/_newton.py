@@ -109,6 +109,7 @@ def _flat(now: Evaluation, move: Flags, damping: Array, ask: Flags) -> Flags:
     return flat
 
 
+@np.errstate(all="ignore")
 def minimise(
     problem: Problem,
     start: Array,

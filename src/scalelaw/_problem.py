@@ -95,6 +95,20 @@ class Problem:
                 np.broadcast_to(second, (count, count, *shape)),
             )
 
+    def slopes(self, u: Array) -> tuple[Array, Array]:
+        """Prediction `(n,)` and its derivatives `(q, n)` at one point `(q,)`."""
+        if self._rows is None:
+            z, first, _ = self.prediction(u[None, :])
+            return z[0], first[:, 0]
+        start, rows = self._rows
+        terms = start + rows @ u
+        z = np.logaddexp.reduce(terms, axis=0)
+        share = np.exp(terms - z)
+        slope = np.zeros((len(u), len(z)))
+        for part, row in zip(share, rows, strict=True):
+            slope += part * row.T
+        return z, slope
+
     def residual(self, u: Array, y: Array | None = None) -> Array:
         """Residuals on the objective's scale, `(B, n)`."""
         phi = self.phi(u)

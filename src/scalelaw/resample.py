@@ -115,7 +115,7 @@ def bootstrap(fit: Fit, *, scheme: Scheme = Scheme.CELL, draws: int = 1000, seed
         weight, y = _draw(fit, cell, scheme, count, rng)
         minima = refit(problem, np.tile(fit.u, (count, 1)), weight=weight, y=y)
         found.append(_theta(problem, minima)[minima.converged])
-        failed += int(np.sum(~minima.converged))
+        failed += int(np.sum(np.logical_not(minima.converged)))
     return Resample(fit, scheme, seed, np.concatenate(found), failed)
 
 
@@ -196,8 +196,8 @@ def profile(fit: Fit, name: str, *, level: float = 0.95) -> Profile:
     """Profile-likelihood interval of a parameter.
 
     The parameter is moved from its best value, all others are refitted, and the ends are where the objective has risen by
-    (t^2 / 2) se^2 / (H^-1)_kk, with t Student's quantile and se the standard error of `fit`: half t^2 sigma^2 for least squares, and
-    its equivalent for a robust loss. Unlike `Fit.interval` it need not be symmetric.
+    (t^2 / 2) se^2 / (H^-1)_kk, with t Student's quantile and se the standard error of `fit`: half t^2 sigma^2 for least squares,
+    and its equivalent for a robust loss. Unlike `Fit.interval` it need not be symmetric.
 
     Raises:
         InputError: the law has no such parameter, it was fixed or lies on a bound, or the fit has no errors.
@@ -293,7 +293,7 @@ class Influence:
 def influence(fit: Fit) -> tuple[Influence, ...]:
     """Leave out every distinct value of every scale in turn and refit, the strongest first."""
     problem = fit.problem
-    left: list[tuple[str, float, Array]] = []
+    left: list[tuple[str, float, NDArray[np.bool_]]] = []
     for column, logs in zip(fit.over, problem.x.values(), strict=True):
         for level in np.unique(logs):
             left.append((column, float(np.exp(level)), logs == level))

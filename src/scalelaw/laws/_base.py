@@ -220,7 +220,7 @@ class Law(ABC):
         """The keys of `theta`, in order."""
         return tuple(item.name for item in self.parameters)
 
-    def predict(self, theta: Mapping[str, float], x: Mapping[str, Any]) -> Array:
+    def predict(self, theta: Mapping[str, Any], x: Mapping[str, Any]) -> Array:
         """The law's value at inputs `x` (plain values, by input name or bound column)."""
         logs = self.logs(x)
         with np.errstate(divide="ignore"):
