@@ -34,7 +34,7 @@ LAYERS = (
         "drift",
         "verdict",
     ),
-    *("allocate", "plan", "tasks", "train", "engines", "importers", "figures", "render", "store", "run", "report", "demo"),
+    *("allocate", "sensitivity", "plan", "tasks", "train", "engines", "importers", "figures", "render", "store", "run", "report", "demo"),
     *("web", "cli", "testing"),
 )
 

@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .allocate import Allocation as Allocation
+    from .allocate import allocate as allocate
     from .backtest import Backtest as Backtest
     from .backtest import backtest as backtest
     from .diagnostics import diagnose as diagnose
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from .run import RunSummary as RunSummary
     from .run import import_into as import_into
     from .run import run as run
+    from .sensitivity import Sensitivity as Sensitivity
+    from .sensitivity import sensitivity as sensitivity
     from .store import Store as Store
     from .store import load as load
     from .study import Grid as Grid
@@ -55,6 +59,7 @@ __version__ = "0.1.0"
 
 # Public name to the module that defines it.
 _HOME = {
+    "Allocation": "allocate",
     "Backtest": "backtest",
     "Fit": "fit",
     "Forecast": "forecast",
@@ -64,6 +69,7 @@ _HOME = {
     "Optima": "optimum",
     "RunSummary": "run",
     "ScalelawError": "errors",
+    "Sensitivity": "sensitivity",
     "Status": "trial",
     "Store": "store",
     "Study": "study",
@@ -71,6 +77,7 @@ _HOME = {
     "TrialSpec": "trial",
     "Trials": "trials",
     "Verdict": "verdict",
+    "allocate": "allocate",
     "backtest": "backtest",
     "check": "verdict",
     "diagnose": "diagnostics",
@@ -85,6 +92,7 @@ _HOME = {
     "read_study": "study",
     "report": "report",
     "run": "run",
+    "sensitivity": "sensitivity",
     "train": "train",
 }
 
