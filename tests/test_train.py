@@ -22,7 +22,9 @@ from scalelaw.trial import Status, Trial, TrialSpec
 SMALL = {"input_dim": 8, "classes": 4, "teacher_width": 8}
 
 
-def spec(width: int, rate: float, *, steps: int = 60, seed: int = 0, task: str = "teacher_student", **options: float) -> TrialSpec:
+def spec(
+    width: int, rate: float, *, steps: int = 60, seed: int = 0, task: str = "teacher_student", **options: float
+) -> TrialSpec:
     chosen = SMALL if task == "teacher_student" else {"pixels": 7}
     return TrialSpec(task, {"width": width, "steps": steps}, {"learning_rate": rate}, seed, task_options={**chosen, **options})
 

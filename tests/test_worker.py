@@ -27,7 +27,9 @@ OPTIONS = {"input_dim": 8, "classes": 4, "teacher_width": 8}
 
 
 def spec(width: int = 8, rate: float = 3e-3, seed: int = 0, **scale: int) -> TrialSpec:
-    return TrialSpec("teacher_student", {"width": width, "steps": 40, **scale}, {"learning_rate": rate}, seed, task_options=OPTIONS)
+    return TrialSpec(
+        "teacher_student", {"width": width, "steps": 40, **scale}, {"learning_rate": rate}, seed, task_options=OPTIONS
+    )
 
 
 def line(batch: int, specs: list[TrialSpec]) -> str:

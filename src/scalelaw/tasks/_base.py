@@ -130,7 +130,7 @@ class Task(ABC):
             if not isinstance(value, str):
                 raise self.wrong(key, value, f"Give text, for example {default!r}")
             return value
-        if isinstance(value, str) or isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, (str, bool)) or not math.isfinite(value):
             raise self.wrong(key, value, f"Give a number, for example {default}")
         if isinstance(default, int):
             if value != int(value) or value < 0:

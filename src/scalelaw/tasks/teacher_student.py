@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -77,7 +78,7 @@ class _Teacher:
         generator = np.random.default_rng([seed, 1])
         self.weights: list[Floats] = [
             generator.standard_normal((fan_in, fan_out), dtype=np.float32) * np.float32(math.sqrt(2 / fan_in))
-            for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True)
+            for fan_in, fan_out in itertools.pairwise(sizes)
         ]
         outputs = self._outputs(generator.standard_normal((TEST_EXAMPLES, sizes[0]), dtype=np.float32))
         deviation = np.maximum(outputs.std(axis=0), np.finfo(np.float32).tiny)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ..tasks import TaskData, tasks
 from ..trial import Trial, TrialSpec, Value
 from . import adam, mlp
+from .count import group_size
 from .outcome import Probe, curve, judge
 from .recipe import Recipe
 
@@ -37,14 +38,6 @@ PARTS = 8
 TRIES = 16
 TRIED_SHARE = 0.25
 LOST = Probe(math.nan, math.nan)
-
-
-def group_size(width: int) -> int:
-    """Networks per compiled call, as measured on one thread: small ones spend their time between operations and gain from
-    company, large ones fill the core alone and lose their cache to it."""
-    if width <= 48:
-        return 12
-    return 4 if width <= 128 else 1
 
 
 def run_all(specs: Sequence[TrialSpec]) -> list[Trial]:
@@ -147,7 +140,7 @@ def _mean(tried: list[list[Probe]]) -> list[Probe]:
 def _compiled(grouped: bool) -> tuple[Any, Any]:
     """(run, probe) for one network or for a group; JAX compiles each once per shape.
 
-    run: (rates, (steps done, parameters, moments), inputs (S, B, I), targets (S, B, C)) -> (the same carry, losses (S,) or (S, G)).
+    run: (rates, (steps done, parameters, moments), inputs (S, B, I), targets (S, B, C)) -> (the same, losses (S,) or (S, G)).
     probe: (parameters, inputs (n, I), targets (n, C)) -> (losses, spreads), each scalar or (G,).
     """
 

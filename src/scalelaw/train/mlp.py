@@ -5,6 +5,7 @@ Axes: B examples of a batch, G networks of a group, I input numbers, H hidden un
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -13,33 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..tasks._base import Floats
+from .count import compute, count, sizes
 
 __all__ = ["COMPUTE_RULE", "Parameters", "compute", "count", "group_axes", "initial", "logits", "repeat", "sizes"]
 
 Parameters = list[tuple[Any, Any]]
 
 COMPUTE_RULE = "6 B sum(fan_in fan_out) - 2 B fan_in_1 fan_out_1 per step: matrix products forward and back, none into the data"
-
-
-def sizes(input_dim: int, width: int, depth: int, classes: int) -> list[tuple[int, int]]:
-    """(fan_in, fan_out) of every layer: `depth` hidden ones and the output."""
-    edges = [input_dim, *[width] * depth, classes]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def count(layers: list[tuple[int, int]]) -> int:
-    """N: weights and biases, sum over layers of (fan_in + 1) fan_out. None is an embedding."""
-    return sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
-
-
-def compute(layers: list[tuple[int, int]], batch_size: int, steps: int) -> float:
-    """C: FLOPs of training, multiply and add counted apart.
-
-    Each layer costs 2 B fan_in fan_out forward, the same for the gradient of its weights and the same for the gradient of its
-    inputs; the first layer's inputs are data and need none. Biases, ReLU, the loss and Adam are left out, as is usual.
-    """
-    products = [2 * batch_size * fan_in * fan_out for fan_in, fan_out in layers]
-    return float(steps * (3 * sum(products) - products[0]))
 
 
 def initial(layers: list[tuple[int, int]], seed: int) -> list[tuple[Floats, Floats]]:

@@ -97,7 +97,7 @@ def _only(values: Mapping[str, Value], known: tuple[str, ...], kind: str) -> Non
 
 def _number(values: Mapping[str, Value], name: str, kind: str) -> float:
     value = values[name]
-    if isinstance(value, str) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    if isinstance(value, (str, bool)) or not math.isfinite(value) or value < 0:
         raise SpecError(f"{kind} {name} = {value!r} cannot be used", "trial", "Give a finite number that is not negative")
     return float(value)
 

@@ -5,7 +5,9 @@
 It reads one JSON object per line from standard input and answers each with one line on standard output:
 
     {"batch": 7, "specs": [{...}, ...]}    ->    {"done": 7, "trials": ["3f2a...", ...]}
-                                           or    {"error": "one line", "batch": 7}   the results cannot be written, or no batch was given
+                                           or    {"error": "one line", "batch": 7}
+
+An error answers what is not a batch, or says that the results cannot be written.
 
 A trial that cannot be trained becomes a FAILED trial with its one-line error. The worker ends when its input closes and
 within a fraction of a second of its parent's death, whatever killed the parent. It imports NumPy, JAX and the
