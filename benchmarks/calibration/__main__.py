@@ -1,4 +1,4 @@
-"""`python -m benchmarks.calibration [TABLE ...] [--replicates N]`: do intervals and verdicts hold in worlds whose truth is known?"""
+"""`python -m benchmarks.calibration [TABLE ...] [--replicates N]`: do intervals hold in worlds whose truth is known?"""
 
 from __future__ import annotations
 

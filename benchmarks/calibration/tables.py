@@ -13,7 +13,7 @@ from scalelaw.optimum import optimum
 from scalelaw.response import Settings, respond
 from scalelaw.verdict import Ruling, check
 
-from .worlds import World
+from scalelaw.testing.worlds import World
 
 __all__ = ["bowls", "forecasts", "optima", "verdicts"]
 

@@ -115,7 +115,8 @@ def backtest(
     """Check forecasts on scales held out.
 
     Args:
-        data: runs, their frontier, or its ladder. The best cases of the held-out scales are measurements here: they are estimated once.
+        data: runs, their frontier, or its ladder. The best cases of the held-out scales are measurements here: they are
+            estimated once.
         predict: any forecaster `(train, at) -> Estimate`; default the stack of laws that `forecast` uses, with everything
             (weights, discrepancy) learned again from the sizes before each origin.
         over, hyper, fixed: see `frontier`.

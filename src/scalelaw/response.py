@@ -7,7 +7,7 @@ One bowl per scale, all bowls estimated together. With d = ln(setting) - ln(best
 and H_c, k_c are shrunk towards values that all scales share (H with a linear trend in ln scale). The cubic terms are there
 because the landscape is skewed, steeper on the high-rate side: a plain parabola through a wide window puts the best rate too
 low, and through a narrow window it is noise. On simulated skewed bowls (benchmarks/calibration) the shared cubic halves the
-error of the best rate.
+error of the best rate; on symmetric ones it costs a third more, which is the smaller evil.
 
 Runs count by a soft weight 1 / (1 + (excess / window)^2)^2 whose window is 2 % of the loss, or the excess of the fourth best
 setting of the scale where the grid is coarser than that. Each solve is linear in (mu, slope, H, k) at the present centres; then

@@ -8,8 +8,7 @@ with m_k a law's value, v_k its parameters' variance, s_k the scatter of scales 
 of parameters, and `extra` the variance of the run itself. Three choices, all from held-out scales and none from the fit:
 
 - w_k is proportional to the inverse mean squared error of law k in rolling origins (fit on the first j scales, predict the
-  others up to the last), recent origins counted more by a factor exp(1/2) each. Of 42 variants on public curves none beat this
-  one reliably.
+  others up to the last), recent origins counted more by a factor exp(1/2) each, for they resemble the target most.
 - s_k^2 is the residual variance beyond the estimates' own, drawn to (0.3 %)^2 with the weight of one degree of freedom: laws of
   tuned losses miss by 0.2-0.5 %, and three or four points cannot tell.
 - kappa has the prior ln kappa ~ N(ln 0.005, 1.2^2) per nat (families in the open ran from 0.0003 to 0.03) times the likelihood

@@ -33,8 +33,8 @@ _BLIND = 0.10
 # Before the gap is seen: the chance that something else than the tuned hyperparameters is at fault, and its typical cost in ln
 # loss.
 _OTHER, _OTHER_COST = 0.2, 0.1
-# Standard deviation of a rate law's exponent beyond its own error, per nat of parameters beyond the data: exponents published for one
-# grid differ by 0.05-0.15 with the estimator, and rate laws bend.
+# Standard deviation of a rate law's exponent beyond its own error, per nat of parameters beyond the data: exponents published
+# for one grid differ by 0.05-0.15 with the estimator, and rate laws bend.
 _BEND = 0.05
 # Relative scatter of the curvature between scales.
 _CURVATURE_SD = 0.3
@@ -318,11 +318,9 @@ def _suspects(expected: Forecast, mixture: Mixture, judged: _Judged) -> tuple[Su
     """Suspects by their expected share of the gap.
 
     With d = ln used - ln best, the excess that hyperparameter j predicts is phi_j = 1/2 d_j (H d)_j: its Shapley value for a
-    quadratic. The best setting is drawn from its law's t with the scatter of scales and a bend of the law beyond the data, H with 30 % scatter. A draw counts by the
-    likelihood of the
-    observed gap: that it is the sum of phi and the law's error (prior 0.8), or that something unknown adds to it, exponential
-        with mean
-    10 % of the loss (prior 0.2).
+    quadratic. The best setting is drawn from its law's t, with the scatter of scales and a bend of the law beyond the data; H
+    with 30 % scatter. A draw counts by the likelihood of the observed gap: that it is the sum of phi and the law's error (prior
+    0.8), or that something unknown adds to it, exponential with mean 10 % of the loss (prior 0.2).
     """
     response, optima = expected.frontier.response, expected.optima
     known = [name for name in expected.frontier.hyper if name in judged.settings and judged.settings[name] > 0]

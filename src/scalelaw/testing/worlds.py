@@ -1,8 +1,9 @@
 """Simulated width studies with a known truth.
 
-At width n the best rate is ln z*(n) = centre - exponent ln(n / middle) + scatter N(0, tau^2), the best loss follows a law, and a rate d nats
-away from the best costs H / b^2 (exp(b d) - 1 - b d) in ln loss: curvature H, skewed by b towards the high-rate side as measured bowls
-are (Step Law: about 0.65; 0 is a parabola). A cost saturates at `cap`, where a run learns nothing. Every run has noise of its own.
+At width n the best rate is ln z*(n) = centre - exponent ln(n / middle) + scatter N(0, tau^2), the best loss follows a law, and
+a rate d nats away from the best costs H / b^2 (exp(b d) - 1 - b d) in ln loss: curvature H, skewed by b towards the high-rate
+side as measured bowls are (Step Law: about 0.65; 0 is a parabola). A cost saturates at `cap`, where a run learns nothing. Every
+run has noise of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalelaw.trials import Trials
+from ..trials import Trials
 
 __all__ = ["LAWS", "World"]
 

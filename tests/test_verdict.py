@@ -1,0 +1,143 @@
+"""Verdicts: false alarms are as rare as said, mistuned runs are seen as far as said, and suspects are named."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from scalelaw.errors import RunError
+from scalelaw.testing.worlds import World
+from scalelaw.trials import Trials
+from scalelaw.verdict import Ruling, check
+
+WORLD = World(seeds=2, sizes=7)
+TARGET = 4 * float(WORLD.widths[-1])
+
+
+def draw(seed: int = 0) -> Trials:
+    return WORLD.draw(np.random.default_rng(seed))[0]
+
+
+def test_false_alarms_and_power() -> None:
+    off: dict[float, int] = {0.0: 0, math.log(6): 0}
+    first = 0
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        trials, _ = WORLD.draw(random)
+        for away in off:
+            rate = math.exp(WORLD.law_rate(TARGET) + away)
+            found = check(trials, {"width": TARGET, "lr": rate, "loss": WORLD.run(random, TARGET, away)})
+            off[away] += found.verdict is Ruling.OFF_LAW
+            if away and found.suspects:
+                first += found.suspects[0].hyperparameter == "learning_rate" and found.suspects[0].probability > 0.5
+    # At 5 % more than three alarms in 12 have probability 0.002; six times the best rate costs 14 % of the loss.
+    assert off[0.0] <= 3
+    assert off[math.log(6)] >= 11
+    assert first >= 10
+
+
+def test_threshold_and_excess_are_consistent() -> None:
+    trials = draw()
+    base = check(trials, {"width": TARGET, "loss": WORLD.loss(TARGET)})
+    above = check(trials, {"width": TARGET, "loss": base.high * 1.0001})
+    below = check(trials, {"width": TARGET, "loss": base.high * 0.9999})
+    assert above.verdict is Ruling.OFF_LAW
+    assert below.verdict is Ruling.UNDECIDED
+    assert above.p_value == pytest.approx(0.05, abs=1e-3)
+    assert above.excess is not None
+    assert above.excess["nats"] == pytest.approx(base.high * 1.0001 - base.expected)
+    better = check(trials, {"width": TARGET, "loss": base.low * 0.9})
+    assert better.verdict is Ruling.ON_LAW
+    assert better.suspects == ()
+
+
+def test_detectable_factor_follows_from_the_curvature() -> None:
+    found = check(draw(), {"width": TARGET, "loss": 2.0})
+    response = found.forecast.frontier.response
+    assert response is not None
+    H = float(response.hessian_at(found.at)[0, 0])
+    visible = math.log1p(found.detectable_excess)
+    assert found.detectable["learning_rate"] == pytest.approx(math.exp(math.sqrt(2 * visible / H)))
+
+
+def test_json_is_the_contract() -> None:
+    found = check(draw(), {"width": TARGET, "learning_rate": 0.05, "loss": 3.0})
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    wanted = {
+        "verdict",
+        "message",
+        "expected",
+        "low",
+        "high",
+        "observed",
+        "p_value",
+        "excess",
+        "detectable",
+        "findings",
+        "suspects",
+    }
+    assert wanted <= set(plain)
+    assert plain["verdict"] == "OFF_LAW"
+    assert {"hyperparameter", "share", "probability"} <= set(plain["suspects"][0])
+
+
+def test_a_diverged_run_is_off_the_law_in_its_own_words() -> None:
+    found = check(draw(), {"width": TARGET, "learning_rate": 1.0, "loss": None, "status": "DIVERGED"})
+    assert found.verdict is Ruling.OFF_LAW
+    assert "diverged" in found.message
+    assert found.observed is None
+    assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_run_that_hides_its_rate_cannot_have_it_suspected() -> None:
+    found = check(draw(), {"width": TARGET, "loss": 4.0})
+    assert found.verdict is Ruling.OFF_LAW
+    assert found.suspects == ()
+    assert "setting_unknown" in {finding.name for finding in found.findings}
+
+
+def test_a_fixed_ladder_judges_with_a_finding_and_no_suspect() -> None:
+    trials = draw()
+    rate = float(np.unique(trials.numbers("learning_rate"))[3])
+    column = trials.where(trials.numbers("learning_rate") == rate)
+    found = check(column, {"width": TARGET, "learning_rate": rate, "loss": 6.0}, fixed=True)
+    assert found.verdict is Ruling.OFF_LAW
+    assert found.findings[0].name == "tuning_untested"
+    assert found.suspects == ()
+    assert found.detectable == {}
+
+
+def test_the_run_is_not_judged_by_itself() -> None:
+    trials = draw()
+    run = {"width": 256.0, "learning_rate": float(trials.numbers("learning_rate")[0]), "seed": 9.0, "loss": 2.5}
+    columns = {name: [*column.tolist(), run.get(name, "COMPLETE")] for name, column in trials.columns.items()}
+    assert check(Trials.from_columns(columns), run).expected == check(trials, run).expected
+    assert "interpolation" in check(trials, run).forecast.reach.message
+
+
+def test_a_law_that_sees_nothing_is_undecided() -> None:
+    trials = World(sizes=2, seeds=1).draw(np.random.default_rng(0))[0]
+    base = check(trials, {"width": 1024.0, "loss": 2.0})
+    found = check(trials, {"width": 1024.0, "loss": base.expected * 1.02})
+    assert found.verdict is Ruling.UNDECIDED
+    assert "too uncertain" in found.message
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"width": TARGET},
+        {"loss": 2.0},
+        {"width": TARGET, "loss": "low"},
+        {"width": TARGET, "loss": -1.0},
+        {"width": -3, "loss": 2.0},
+        {"width": TARGET, "loss": 2.0, "status": "FAILED"},
+    ],
+)
+def test_a_run_that_cannot_be_judged_is_one_line(run: dict[str, object]) -> None:
+    with pytest.raises(RunError) as error:
+        check(draw(), run)
+    assert "\n" not in str(error.value)
