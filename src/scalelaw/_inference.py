@@ -13,7 +13,7 @@ from row to row (Powell 1991), with the mean over rows, which is steadier when r
 degrees of freedom.
 
 Chosen by simulation: with 8 to 40 rows, normal or t_3 scatter of 0.3 to 1 %, a nominal 90 % interval of E, of alpha and of the
-prediction at 8 times the largest size covers 89 to 96 %; smoothing over a narrower, robust scale it was 73 to 85 % at 8 rows.
+prediction at 8 times the largest size covers 88 to 95 %; smoothing over a narrower, robust scale it was 73 to 85 % at 8 rows.
 tests/test_fit.py keeps a small version.
 """
 

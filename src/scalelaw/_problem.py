@@ -9,7 +9,7 @@ its own outcomes `(B, n)`: bootstrap refits are one call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -59,6 +59,14 @@ class Problem:
     lower: Array
     upper: Array
     floor: Array
+
+    def under(self, objective: Objective) -> Problem:
+        """The same problem with another objective on the same scale; shares what was computed from the rows."""
+        other = replace(self, objective=objective)
+        other.__dict__["_rows"] = self._rows
+        if self._rows is not None:
+            other.__dict__.update({"_products": self._products, "_level": self._level})
+        return other
 
     def phi(self, u: Array) -> Array:
         """The law's coordinates, `(..., p)`."""
@@ -141,12 +149,16 @@ class Problem:
         if not (self.law.terms and self.law.logarithmic and self.objective.log):
             return None
         places = {name: place for place, name in enumerate(self.law.names)}
-        affine = np.zeros((len(self.law.terms), len(self.y), len(places)))
-        for row, term in zip(affine, self.law.terms, strict=True):
-            row[:, places[term.coefficient]] = 1.0
+        start = np.empty((len(self.law.terms), len(self.y)))
+        rows = np.empty((*start.shape, self.basis.shape[1]))
+        for begin, row, term in zip(start, rows, self.law.terms, strict=True):
+            begin[:] = self.offset[places[term.coefficient]]
+            row[:] = self.basis[places[term.coefficient]]
             for name, power in term.powers.items():
-                row[:, places[power]] -= self.x[name]
-        return affine @ self.offset, affine @ self.basis
+                begin -= self.offset[places[power]] * self.x[name]
+                for column in np.flatnonzero(self.basis[places[power]]):
+                    row[:, column] -= self.basis[places[power], column] * self.x[name]
+        return start, rows
 
     @cached_property
     def _products(self) -> list[tuple[int, int, NDArray[np.intp], NDArray[np.intp], Array]]:

@@ -45,10 +45,14 @@ def _descend(problem: Problem, starts: Starts) -> tuple[Minima, Flags]:
     u, free = starts.u, starts.free
     size = float(np.median(np.abs(problem.residual(u[:1])[0])))
     while size > 4 * problem.objective.delta:
-        u = minimise(replace(problem, objective=Huber(problem.objective.log, size)), u, free, limit=20).u
+        u = minimise(problem.under(Huber(problem.objective.log, size)), u, free, limit=20).u
         size /= 5
-    minima = minimise(problem, u, free)
-    stuck = ~minima.converged & np.isfinite(minima.value)
+    minima = minimise(problem, u, free, limit=40)
+    # Starts that are slow and far above the best are not followed to their end.
+    slow = ~minima.converged & (minima.value <= 2 * np.min(minima.value))
+    if slow.any():
+        _put(minima, slow, minimise(problem, minima.u[slow], free[slow]))
+    stuck = ~minima.converged & (minima.value <= 2 * np.min(minima.value))
     if stuck.any():
         aside, move = _aside(minima, free, stuck)
         minima, free = _joined(minima, minimise(problem, aside, move)), np.concatenate([free, move])
@@ -65,9 +69,14 @@ def refit(problem: Problem, u: Array, *, weight: Array | None = None, y: Array |
     if moved.any():
         pick = (None if rows is None else rows[moved] for rows in (weight, y))
         fresh = minimise(problem, start[moved], free[moved], **dict(zip(("weight", "y"), pick, strict=True)))
-        for key in _ROWS:
-            getattr(minima, key)[moved] = getattr(fresh, key)
+        _put(minima, moved, fresh)
     return minima
+
+
+def _put(minima: Minima, rows: Flags, fresh: Minima) -> None:
+    """Write later answers over earlier ones."""
+    for key in _ROWS:
+        getattr(minima, key)[rows] = getattr(fresh, key)
 
 
 def _crossing(problem: Problem, minima: Minima, free: Flags) -> tuple[Flags, Array, Flags]:
