@@ -11,9 +11,8 @@ from scalelaw.forecast import forecast
 from scalelaw.frontier import frontier
 from scalelaw.optimum import optimum
 from scalelaw.response import Settings, respond
-from scalelaw.verdict import Ruling, check
-
 from scalelaw.testing.worlds import World
+from scalelaw.verdict import Ruling, check
 
 __all__ = ["bowls", "forecasts", "optima", "verdicts"]
 

@@ -19,7 +19,7 @@ from .frontier import Frontier, frontier, kept_setting
 from .laws import Law
 from .optimum import Optima, optimum
 from .response import Array
-from .stack import Ladder, Stack
+from .stack import Ladder, Mixture, Stack
 from .trials import Trials
 
 __all__ = ["FixedForecast", "Forecast", "LawWeight", "Reach", "forecast"]
@@ -179,7 +179,7 @@ def forecast(
     best = {} if optima is None else optima.estimates(point)
     variance = _variance(edge, stack, optima, point)
     mixture = stack.predict(point, variance["run"] + variance["tuning"])
-    low, loss, high = (float(np.exp(mixture.quantile(each))[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    low, loss, high = _interval(mixture, level)
     return Forecast(
         at=point,
         loss=loss,
@@ -189,10 +189,7 @@ def forecast(
         sd_log=float(mixture.sd()[0]),
         degrees=float(stack.weights @ np.array([member.degrees for member in stack.members])),
         variance=variance,
-        laws=tuple(
-            LawWeight(member.fit.law.name, float(weight), member.fit)
-            for weight, member in sorted(zip(stack.weights, stack.members, strict=True), key=lambda each: -each[0])
-        ),
+        laws=_laws(stack),
         reach=_reach(edge, point, checks),
         backtest=checks,
         findings=diagnose(trials, edge, point, checks.horizon if checks.n else None),
@@ -202,6 +199,17 @@ def forecast(
         frontier=edge,
         stack=stack,
     )
+
+
+def _interval(mixture: Mixture, level: float) -> tuple[float, float, float]:
+    """Low, median and high of the loss at one point."""
+    low, middle, high = (float(np.exp(mixture.quantile(each))[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    return low, middle, high
+
+
+def _laws(stack: Stack) -> tuple[LawWeight, ...]:
+    pairs = sorted(zip(stack.weights, stack.members, strict=True), key=lambda each: -each[0])
+    return tuple(LawWeight(member.fit.law.name, float(weight), member.fit) for weight, member in pairs)
 
 
 def _point(edge: Frontier, at: Mapping[str, float]) -> dict[str, float]:
@@ -283,7 +291,7 @@ def _beside(
         mixture = stack.predict(point, kept.run_sd**2)
     except DataError:
         return None
-    low, loss, high = (float(np.exp(mixture.quantile(each))[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    low, loss, high = _interval(mixture, level)
     return FixedForecast(kept.settings, best, loss, low, high, level, kept.trials, stack, kept.run_sd)
 
 

@@ -170,17 +170,21 @@ def check(
     edge = frontier(others, over=over, hyper=hyper)
     settings = {name: float(row[name]) for name in others.hyperparameters if _is_number(row.get(name))}
     if fixed:
-        own = {name: settings[name] for name in edge.hyper if name in settings}
-        edge = _kept(others, over, edge.hyper, own)
+        edge = _kept(others, over, edge.hyper, {name: settings[name] for name in edge.hyper if name in settings})
     expected = forecast(edge, at, law=law, level=2 * level - 1)
-    mixture = expected.stack.predict(at, expected.variance["run"])
+    return _judge(expected, row, settings, level)
+
+
+def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, float], level: float) -> Verdict:
+    """The test itself: `row` against the forecast."""
+    mixture = expected.stack.predict(expected.at, expected.variance["run"])
     low, middle, high, power = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level, 1 - _POWER))
     visible = high - power
     diverged = row.get("status") == Status.DIVERGED.name or not _is_number(row.get("loss"))
     log = math.inf if diverged else math.log(_positive(row, "loss"))
     p = 0.0 if diverged else 1.0 - float(mixture.cdf(np.array([log]))[0])
     ruling = Ruling.OFF_LAW if p < 1 - level else _within(p, visible)
-    judged = _Judged(ruling, p, log - middle, visible, settings, diverged, level)
+    judged = _Judged(ruling, p, log - middle, visible, settings, diverged)
     suspects = () if diverged or ruling is Ruling.ON_LAW else _suspects(expected, mixture, judged)
     value = None if diverged else math.exp(log)
     return Verdict(
@@ -196,7 +200,7 @@ def check(
         detectable_excess=math.expm1(visible),
         findings=(*expected.findings, *_about(expected, settings)),
         suspects=suspects,
-        at=at,
+        at=expected.at,
         level=level,
         settings=settings,
         forecast=expected,
@@ -213,7 +217,6 @@ class _Judged:
     visible: float
     settings: Mapping[str, float]
     diverged: bool
-    level: float
 
 
 def _within(p: float, visible: float) -> Ruling:
