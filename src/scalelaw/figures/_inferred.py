@@ -109,7 +109,7 @@ def _with_laws(story: Story, forecast: Forecast) -> Story:
         line = fixed.predict({story.column: x})[0] if len(x) else x
         broken = Curve(numbers(x), numbers(line), at=at, text=f"law of the runs{held}")
     law = None
-    if forecast.optima is not None and story.rate in forecast.optima.optima:
+    if forecast.optima is not None and story.rate is not None and story.rate in forecast.optima.optima:
         law = optimum_curve(story, forecast.optima[story.rate], target)
     return replace(story, kept=kept, fixed=broken, tuned=tuned, optimum=law)
 
@@ -141,7 +141,11 @@ def _best(row: Mapping[str, Any], rate: str, z: float) -> Best:
 
 
 def _marked(size: Size, fitted: bool) -> Size:
-    return size if size.best is None else replace(size, best=replace(size.best, fitted=fitted))
+    """The size with its best run marked as used by the laws or not."""
+    if size.best is None:
+        return size
+    shape = Shape.OPEN if not fitted and size.best.shape is Shape.CLOSED else size.best.shape
+    return replace(size, best=replace(size.best, fitted=fitted, shape=shape))
 
 
 def _span(story: Story, target: Mapping[str, float] | None) -> Any:

@@ -89,21 +89,28 @@ def heatmap(story: Story) -> Panel:
     if story.kept in story.rates:
         marks.append(Rule(Role.KEPT, "x", float(story.rates.index(story.kept)), f"kept {number(story.kept)}"))
     marks.append(Points(Role.BEST, *_columns(best), label="best of the row"))
-    runs = sum(cell.count + cell.diverged for row in cells for cell in row)
-    diverged = sum(cell.diverged for row in cells for cell in row)
-    measured = sum(cell.count + cell.diverged > 0 for row in cells for cell in row)
-    title = f"{runs} training runs" + (f" in {measured} cells" if runs != measured else "")
-    title += f", {diverged} of them diverged" if diverged else ": every cell is one" if runs == measured else ""
+    title = _count_title(story, [cell for row in cells for cell in row])
     rates = [number(rate) for rate in story.rates]
-    labels = [", ".join(number(value, 3) for value in size.point) for size in story.sizes]
+    digits = 3 if len(story.over) == 1 else 2
+    labels = [" / ".join(number(value, digits) for value in size.point) for size in story.sizes]
     return Panel(
         "rate_heatmap",
         title,
-        _cell_axis(name_of(name), rates, 68 / (1.5 + max(map(len, rates)))),
-        _cell_axis(", ".join(name_of(each) for each in story.over), labels),
+        _cell_axis(name_of(name), rates, (73 - max(map(len, labels))) / (1.5 + max(map(len, rates)))),
+        _cell_axis(" / ".join(name_of(each) for each in story.over), labels),
         tuple(marks),
         _loss_ramp([cell.loss for row in cells for cell in row if math.isfinite(cell.loss)]),
     )
+
+
+def _count_title(story: Story, cells: list[Cell]) -> str:
+    """How many runs a heat map stands for."""
+    runs, measured = sum(cell.runs for cell in cells), sum(cell.runs > 0 for cell in cells)
+    diverged = sum(cell.diverged for cell in cells)
+    if story.tuned_also:
+        return f"{runs} training runs; each cell is the best {' and '.join(map(name_of, story.tuned_also))}"
+    text = f"{runs} training runs" + (f" in {measured} cells" if runs != measured else "")
+    return text + (f", {diverged} of them diverged" if diverged else ": every cell is one" if runs == measured else "")
 
 
 def optima(story: Story) -> Panel:
@@ -113,17 +120,9 @@ def optima(story: Story) -> Panel:
     if story.kept is not None:
         marks.append(Rule(Role.KEPT, "y", story.kept, f"kept {number(story.kept)}"))
     law = story.optimum
-    if law is not None:
-        if law.low:
-            marks.append(Band(Role.TUNED_LAW, law.x, law.low, law.high))
-        marks.append(
-            Line(
-                Role.TUNED_LAW,
-                law.x,
-                law.y,
-                label=f"law of the best rate, {story.level:.0%} band" if law.low else "law of the best rate",
-            )
-        )
+    if law is not None and law.x:
+        marks.append(Band(Role.TUNED_LAW, law.x, law.low, law.high))
+        marks.append(Line(Role.TUNED_LAW, law.x, law.y, label=f"law of the best rate, {story.level:.0%} band"))
     known = [(size.x, size.best) for size in story.sizes if size.best is not None and math.isfinite(size.best.rate)]
     for fitted, role, label in ((True, Role.BEST, "best rate"), (False, Role.UNSEEN, "best rate, not fitted")):
         rows = [(x, best.rate, best.rate_low, best.rate_high) for x, best in known if best.fitted is fitted]
@@ -133,7 +132,10 @@ def optima(story: Story) -> Panel:
     if law is not None and law.at is not None:
         x, value, low, high = law.at
         marks.append(Points(Role.FORECAST, (x,), (value,), (low,), (high,), label=f"forecast, {story.level:.0%} interval"))
-    title = law.text if law is not None and law.text else f"Best {name_of(name)} of each {name_of(story.column)}"
+    title = law.text if law is not None else ""
+    if not title:
+        says = f"; the law says {number(law.at[1])} at the target" if law is not None and law.at is not None else " of each size"
+        title = f"Best {name_of(name)}{says}"
     values = [value for mark in marks for value in _heights(mark)]
     x = size_axis(story.column, [*(size.x for size in story.sizes), *_reach(story)], 0.07)
     return Panel("optimum_vs_scale", title, x, rate_axis(f"best {name_of(name)}", values), tuple(marks), legend="lower left")

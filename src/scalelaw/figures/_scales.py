@@ -27,7 +27,7 @@ def number(value: float, digits: int = 2) -> str:
         return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(power)}"
     if size >= 1e5:
         unit, suffix = next((unit, suffix) for unit, suffix in _SUFFIXES if size >= unit)
-        return f"{value / unit:.{max(digits, 3)}g}{suffix}"
+        return f"{value / unit:.{digits if value / unit < 100 else 3}g}{suffix}"
     if value == round(value):
         return f"{value:.0f}"
     return f"{value:.{max(digits, len(str(int(size))))}g}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +29,21 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Cell:
-    """Every run at one size and one rate. `loss` is the mean over seeds, of the best setting where others are tuned too."""
+    """The runs at one size and rate.
+
+    Args:
+        loss, spread: mean and standard deviation over seeds; of the best setting where other hyperparameters are tuned too.
+        count, diverged: seeds with a loss, and without one, behind `loss`.
+        state: what is known.
+        runs: every run at this size and rate, at any setting of the others.
+    """
 
     loss: float
     spread: float
     count: int
     diverged: int
     state: CellState
+    runs: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,17 +186,18 @@ def _cells(
         cells = table.setdefault(tuple(key[: len(over)]), {})
         value = key[len(over)] if rate else _NAN
         other = cells.get(value)
-        if other is None or not math.isfinite(other.loss) or cell.loss < other.loss:
-            cells[value] = cell
+        if other is not None and math.isfinite(other.loss) and not cell.loss < other.loss:
+            cell, other = other, cell
+        cells[value] = replace(cell, runs=cell.runs + (other.runs if other is not None else 0))
     return table
 
 
 def _cell(losses: NDArray[np.float64], diverged: int, chance: bool) -> Cell:
     count = len(losses)
     if not count:
-        return Cell(_NAN, _NAN, 0, diverged, CellState.DIVERGED if diverged else CellState.MISSING)
+        return Cell(_NAN, _NAN, 0, diverged, CellState.DIVERGED if diverged else CellState.MISSING, diverged)
     state = CellState.PARTLY if diverged else CellState.CHANCE if chance else CellState.MEASURED
-    return Cell(float(losses.mean()), float(losses.std(ddof=1)) if count > 1 else _NAN, count, diverged, state)
+    return Cell(float(losses.mean()), float(losses.std(ddof=1)) if count > 1 else _NAN, count, diverged, state, count + diverged)
 
 
 def _best(cells: Mapping[float, Cell]) -> Best | None:

@@ -63,7 +63,7 @@ def _points(pen: Pen, mark: Points, order: float) -> None:
             zorder=order,
         )
     shapes = np.array([shape.name for shape in mark.shapes] or [Shape.CLOSED.name] * len(x))
-    labelled = False
+    told: set[str] = set()
     for shape in Shape:
         rows = shapes == shape.name
         if not rows.any():
@@ -72,8 +72,10 @@ def _points(pen: Pen, mark: Points, order: float) -> None:
         if mark.role is Role.RUN:
             look |= {"c": colours[rows] if np.ndim(colours) == 2 else colours, "edgecolors": pen.theme.paper}
         size = stroke.size * (0.75 if cells else 1.0)
-        pen.axes.scatter(x[rows], y[rows], s=size**2, zorder=order, label=None if labelled else (mark.label or None), **look)
-        labelled = True
+        bound = shape in (Shape.LOW, Shape.HIGH)
+        label = "at the grid's edge: a bound" if bound else mark.label
+        pen.axes.scatter(x[rows], y[rows], s=size**2, zorder=order, label=label if label and label not in told else None, **look)
+        told.add(label)
 
 
 def _look(pen: Pen, role: Role, shape: Shape, stroke: Stroke) -> dict[str, Any]:
@@ -115,8 +117,13 @@ def _rule(pen: Pen, mark: Rule, order: float) -> None:
     stroke = pen.stroke(mark.role)
     upright = mark.axis == "x"
     put = pen.axes.axvline if upright else pen.axes.axhline
-    put(mark.at, color=stroke.colour, linewidth=stroke.width, linestyle=(0, stroke.dash), zorder=order)
-    if pen.panel.x.scale == "cells":
+    cells = pen.panel.x.scale == "cells"
+    if cells:  # seen on dark and on light cells alike
+        put(mark.at, color=pen.theme.paper, linewidth=2.2, alpha=0.55, zorder=order)
+    put(
+        mark.at, color=pen.theme.ink if cells else stroke.colour, linewidth=stroke.width, linestyle=(0, stroke.dash), zorder=order
+    )
+    if cells:
         return
     pen.axes.annotate(
         mark.label,

@@ -35,9 +35,14 @@ def draw(figure: FigureData, theme: Theme) -> Figure:
         row, column = divmod(index, columns)
         left = column * size.width + size.left
         bottom = height - (row + 1) * size.height + size.bottom
-        inner = (size.width - size.left - size.right, size.height - size.bottom - size.top)
+        # Long names of rows need more room than numbers.
+        names = [len(tick.label) for tick in panel.y.ticks] if panel.y.scale == "cells" else []
+        more = 0.055 * max(0, max(names, default=0) - 5)
+        left += more
+        inner = (size.width - size.left - more - size.right, size.height - size.bottom - size.top)
         axes = canvas.add_axes((left / width, bottom / height, inner[0] / width, inner[1] / height))
         _panel(axes, panel, theme)
+        _title(axes, panel, theme, more)
         if panel.ramp is not None:
             cells = key_of_cells(panel, theme)
             share = 0.66 if cells else 1.0
@@ -67,7 +72,6 @@ def _panel(axes: Axes, panel: Panel, theme: Theme) -> None:
     pen = Pen(axes, panel, theme, None if panel.ramp is None else ramp_map(panel.ramp, theme))
     for order, mark in enumerate(panel.marks):
         draw_mark(pen, mark, 2.0 + order / 100)
-    _title(axes, panel, theme)
     axes.set_gid(panel.legend)
 
 
@@ -82,10 +86,10 @@ def _axis(axes: Axes, axis: Axis, which: str, theme: Theme) -> None:
     line.set_minor_locator(NullLocator())
 
 
-def _title(axes: Axes, panel: Panel, theme: Theme) -> None:
+def _title(axes: Axes, panel: Panel, theme: Theme, more: float) -> None:
     text = "\n".join(textwrap.wrap(panel.title, 62)[:2])
     text = re.sub(r"\^([-\N{MINUS SIGN}\d.]+)", r"$^{\1}$", text.replace("$", r"\$"))
-    places = [(text, 0.0, SIZES.title, "normal"), (panel.letter, 6 - SIZES.left * 72, SIZES.title + 1.5, "bold")]
+    places = [(text, -72 * more, SIZES.title, "normal"), (panel.letter, 6 - (SIZES.left + more) * 72, SIZES.title + 1.5, "bold")]
     for words, shift, size, weight in places:
         axes.annotate(
             words,

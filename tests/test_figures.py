@@ -1,0 +1,312 @@
+"""Figures are numbers first: the tests read the numbers, and look at pixels only to see that there are any."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalelaw.errors import DataError, InputError, UnknownNameError
+from scalelaw.figures import Band, Cells, CellState, FigureData, Line, Note, Points, Role, Rule, Shape, figures
+from scalelaw.forecast import forecast
+from scalelaw.frontier import frontier
+from scalelaw.render import inline_svg, paint
+from scalelaw.report import analyse
+from scalelaw.testing.figures import check_figure, check_numbers
+from scalelaw.trials import Trials
+
+WIDTHS = (4, 8, 16, 32, 64, 128, 1024)
+RATES = np.geomspace(1e-4, 1e-1, 10)
+EXPONENT = -0.45
+
+
+def world(seeds: int = 3, missing: float = 0.05, noise: float = 0.004) -> Trials:
+    """A width study whose best rate falls as width^-0.45; high rates diverge, some cells have not been run."""
+    random = np.random.default_rng(0)
+    columns: dict[str, list[object]] = {"width": [], "learning_rate": [], "seed": [], "loss": [], "status": []}
+    for width in WIDTHS:
+        best = 0.02 * (width / 8) ** EXPONENT
+        for rate in RATES:
+            for seed in range(seeds):
+                if random.random() < missing:
+                    continue
+                away = math.log(rate / best)
+                diverged = away > 2.6 + 0.4 * random.standard_normal()
+                loss = (0.6 + 2.2 * width**-0.35 + 0.05 * away**2) * math.exp(noise * random.standard_normal())
+                for name, value in zip(
+                    columns, (width, rate, seed, None if diverged else loss, "DIVERGED" if diverged else "COMPLETE"), strict=True
+                ):
+                    columns[name].append(value)
+    return Trials.from_columns(columns, "world")
+
+
+@pytest.fixture(scope="module")
+def trials() -> Trials:
+    return world()
+
+
+@pytest.fixture(scope="module")
+def analysed(trials: Trials):
+    return analyse(trials, at={"width": 1024}, setting={"learning_rate": float(RATES[7])})
+
+
+@pytest.fixture(scope="module")
+def four(trials: Trials, analysed) -> FigureData:
+    return figures["four_pane"].data(trials, forecast=analysed.forecast, verdicts=analysed.verdicts)
+
+
+@pytest.mark.parametrize("name", figures.names())
+def test_contract_from_trials_alone(name: str, trials: Trials) -> None:
+    check_figure(figures[name], trials)
+
+
+@pytest.mark.parametrize("name", figures.names())
+def test_contract_with_laws(name: str, trials: Trials, analysed) -> None:
+    data = check_figure(figures[name], trials, forecast=analysed.forecast, verdicts=analysed.verdicts)
+    assert data.description
+
+
+def test_cells_are_the_means_of_the_trials(trials: Trials, four: FigureData) -> None:
+    (cells,) = four.panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    assert cells.columns == pytest.approx(RATES)
+    assert [row[0] for row in cells.rows] == list(WIDTHS)
+    seen = set()
+    for row, width in enumerate(WIDTHS):
+        for column, rate in enumerate(RATES):
+            here = trials.where(np.isclose(trials["learning_rate"], rate) & (trials["width"] == width))
+            done, lost = len(here.finished), len(here.diverged)
+            value, state = cells.values[row][column], cells.states[row][column]
+            assert cells.counts[row][column] == done
+            if done:
+                assert value == pytest.approx(here.finished["loss"].mean(), rel=1e-12)
+            else:
+                assert math.isnan(value)
+            expected = (
+                CellState.MISSING
+                if not len(here)
+                else CellState.DIVERGED
+                if not done
+                else CellState.PARTLY
+                if lost
+                else CellState.MEASURED
+            )
+            assert state is expected
+            seen.add(state)
+    assert {CellState.DIVERGED, CellState.PARTLY, CellState.MEASURED} <= seen
+
+
+def test_the_best_of_each_row_is_its_lowest_cell(four: FigureData) -> None:
+    panel = four.panel("rate_heatmap")
+    (cells,) = panel.marks_of(Role.RUN, Cells)
+    (best,) = panel.marks_of(Role.BEST, Points)
+    for x, y in zip(best.x, best.y, strict=True):
+        assert cells.values[int(y)][int(x)] == np.nanmin(cells.values[int(y)])
+
+
+def test_optima_are_the_frontiers(four: FigureData, analysed) -> None:
+    panel = four.panel("optimum_vs_scale")
+    (points,) = panel.marks_of(Role.BEST, Points)
+    edge = analysed.forecast.frontier.trials
+    assert points.x == pytest.approx(edge["width"])
+    assert points.y == pytest.approx(edge["learning_rate"])
+    se = edge["learning_rate_se"]
+    assert np.log(np.array(points.high) / points.y) == pytest.approx(1.6449 * se, rel=1e-3)
+    assert np.log(points.y / np.array(points.low)) == pytest.approx(1.6449 * se, rel=1e-3)
+    (band,) = panel.marks_of(Role.TUNED_LAW, Band)
+    (line,) = panel.marks_of(Role.TUNED_LAW, Line)
+    assert line.x[-1] == pytest.approx(1024)
+    best = analysed.forecast.optimum["learning_rate"]
+    assert (line.y[-1], band.low[-1], band.high[-1]) == pytest.approx((best.value, best.low, best.high))
+    slope = np.polyfit(np.log(line.x), np.log(line.y), 1)[0]
+    assert slope == pytest.approx(EXPONENT, abs=0.06)
+    (kept,) = panel.marks_of(Role.KEPT, Rule)
+    assert kept.at == RATES[7]
+    (unseen,) = panel.marks_of(Role.UNSEEN, Points)
+    assert unseen.x == (1024.0,)
+    assert unseen.shapes == (Shape.OPEN,)
+
+
+def test_the_miss_is_told_in_its_own_numbers(trials: Trials, four: FigureData, analysed) -> None:
+    panel = four.panel("loss_vs_scale")
+    (missed,) = panel.marks_of(Role.MISSED, Points)
+    here = trials.where(f"width == 1024 and learning_rate == {RATES[7]}").finished
+    assert sorted(missed.y) == pytest.approx(sorted(here["loss"]))
+    fixed = analysed.forecast.fixed
+    (law,) = panel.marks_of(Role.FIXED_LAW, Line)
+    assert law.y[-1] == pytest.approx(fixed.loss)
+    words = [note.text for note in panel.marks_of(Role.MISSED, Note)]
+    assert words == [f"got {here['loss'].mean():.2f}", f"promised {fixed.loss:.2f}"]
+    assert f"{fixed.loss:.2f}" in panel.title
+    assert f"{here['loss'].mean():.2f}" in panel.title
+    (point,) = panel.marks_of(Role.FORECAST, Points)
+    told = analysed.forecast
+    assert (point.x[0], point.y[0], point.low[0], point.high[0]) == (1024.0, told.loss, told.low, told.high)
+
+
+def test_a_run_that_diverged_is_told_so(trials: Trials) -> None:
+    hot = (trials["width"] == 1024) & (trials["learning_rate"] > 3e-3)
+    table = trials.with_column("loss", np.where(hot, np.nan, trials["loss"]))
+    table = table.with_column("status", np.where(hot, "DIVERGED", trials["status"]))
+    found = analyse(table, at={"width": 1024}, setting={"learning_rate": float(RATES[7])})
+    data = check_figure(figures["loss_vs_scale"], table, forecast=found.forecast, verdicts=found.verdicts)
+    assert data.title.endswith("the run diverged")
+
+
+def test_bowls_keep_every_mean_and_mark_the_fitted_optimum(four: FigureData, analysed) -> None:
+    panel = four.panel("loss_vs_rate")
+    lines = panel.marks_of(Role.RUN, Line)
+    assert [line.value for line in lines] == list(WIDTHS)
+    (best,) = panel.marks_of(Role.BEST, Points)
+    edge = analysed.forecast.frontier.trials
+    assert best.x[: len(edge)] == pytest.approx(edge["learning_rate"])
+    assert best.y[: len(edge)] == pytest.approx(edge["loss"])
+
+
+def test_an_optimum_at_the_edge_of_its_grid_is_drawn_as_a_bound(trials: Trials) -> None:
+    low = trials.where(trials["learning_rate"] < 6e-3)
+    (points,) = figures["optimum_vs_scale"].data(low).panel("optimum_vs_scale").marks_of(Role.BEST, Points)
+    assert points.shapes[0] is Shape.HIGH
+    assert points.shapes[-1] is Shape.CLOSED
+    edge = frontier(low)
+    assert [shape is Shape.HIGH for shape in points.shapes] == [each == "HIGH" for each in edge.trials["learning_rate_edge"]]
+
+
+def test_a_ladder_at_one_setting_has_one_pane(trials: Trials) -> None:
+    ladder = trials.where(f"learning_rate == {RATES[4]}")
+    expected = forecast(ladder.where("width <= 128"), {"width": 1024})
+    data = check_figure(figures["four_pane"], ladder, forecast=expected)
+    assert [panel.name for panel in data.panels] == ["loss_vs_scale"]
+    assert data.panels[0].marks_of(Role.FIXED_LAW, Band)
+    for name in ("rate_heatmap", "loss_vs_rate", "optimum_vs_scale"):
+        with pytest.raises(DataError, match="no hyperparameter varies"):
+            figures[name].data(ladder)
+
+
+def test_of_several_hyperparameters_the_best_of_the_others_counts(trials: Trials) -> None:
+    one = trials.with_column("batch_size", np.full(len(trials), 64.0))
+    other = one.with_column("batch_size", np.full(len(trials), 128.0)).with_column("loss", trials["loss"] * 0.9)
+    both = Trials.from_columns({name: [*one[name], *other[name]] for name in one.columns})
+    (cells,) = figures["rate_heatmap"].data(both).panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    (alone,) = figures["rate_heatmap"].data(trials).panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    assert np.array(cells.values) == pytest.approx(0.9 * np.array(alone.values), nan_ok=True)
+    assert f"{len(both)} training runs" in figures["rate_heatmap"].data(both).title
+
+
+def test_two_scales_are_drawn_as_points(trials: Trials) -> None:
+    size, tokens = trials["width"] * 1e4, np.where(trials["seed"] > 0, 1e6, 4e6)
+    columns = {name: trials[name] for name in ("learning_rate", "status")}
+    both = Trials.from_columns({**columns, "parameters": size, "tokens": tokens, "loss": trials["loss"] + 3e5 / tokens})
+    expected = forecast(both.where("parameters < 2e6"), {"parameters": 1e7, "tokens": 4e6})
+    data = check_figure(figures["four_pane"], both, forecast=expected)
+    assert len(data.panels) == 4
+    (cells,) = data.panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    assert len(cells.rows) == 2 * len(WIDTHS)
+
+
+def test_rows_that_never_left_chance_are_said_to_be_at_chance(trials: Trials) -> None:
+    table = trials.with_column("at_chance", (trials["learning_rate"] < 2e-4).astype(float))
+    (cells,) = figures["rate_heatmap"].data(table).panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    assert all(row[0] in (CellState.CHANCE, CellState.MISSING) for row in cells.states)
+
+
+def test_nothing_to_draw_is_an_input_error(trials: Trials) -> None:
+    with pytest.raises(DataError, match="no scale column varies"):
+        figures["four_pane"].data(trials.where("width == 4"))
+    with pytest.raises(DataError):
+        figures["four_pane"].data(trials.where(trials["status"] == "DIVERGED"))
+    with pytest.raises(UnknownNameError, match="four_pane"):
+        figures["four_panes"]
+
+
+def test_numbers_are_json(four: FigureData) -> None:
+    told = json.loads(json.dumps(four.to_dict(), allow_nan=False))
+    assert [panel["letter"] for panel in told["panels"]] == ["a", "b", "c", "d"]
+    cells = next(mark for mark in told["panels"][2]["marks"] if mark["kind"] == "cells")
+    assert cells["states"][0][0] in CellState.__members__
+    assert any(value is None for row in cells["values"] for value in row)
+
+
+def test_painting_is_the_same_each_time_and_ignores_the_users_settings(four: FigureData) -> None:
+    import matplotlib
+
+    one = FigureData("one", "One", four.panels[2:3])
+    before = {kind: paint(one, format=kind, dpi=80) for kind in ("png", "svg", "pdf")}
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9, "svg.fonttype": "none"}):
+        for kind, content in before.items():
+            assert paint(one, format=kind, dpi=80) == content
+        assert matplotlib.rcParams["font.size"] == 30
+    assert b"<text" not in before["svg"]
+
+
+def test_painting_leaves_pyplot_alone() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from scalelaw.figures import figures; from scalelaw.render import paint\n"
+        "from scalelaw.trials import Trials\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "t = Trials.from_columns({'width': [1, 2, 4] * 3, 'learning_rate': [1] * 3 + [2] * 3 + [4] * 3,\n"
+        "    'loss': [3., 2, 1, 2.5, 1.5, .8, 3, 2, 1]})\n"
+        "paint(figures['rate_heatmap'].data(t)); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_files_by_suffix(four: FigureData, tmp_path: Path) -> None:
+    single = FigureData("one", "One", four.panels[:1])
+    for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        path = tmp_path / f"figure{suffix}"
+        content = paint(single, path, dpi=60)
+        assert path.read_bytes() == content
+        assert content.startswith(head)
+    with pytest.raises(UnknownNameError, match="png"):
+        paint(single, tmp_path / "figure.bmp")
+    with pytest.raises(UnknownNameError, match="light"):
+        paint(single, theme="lihgt")
+    with pytest.raises(InputError, match="folder"):
+        paint(single, tmp_path / "absent" / "figure.png")
+
+
+def test_the_picture_is_as_large_as_asked_for(four: FigureData) -> None:
+    content = paint(four, dpi=100)
+    width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))
+    assert (width, height) == (950, 710)
+
+
+def test_inline_svgs_share_no_ids(four: FigureData) -> None:
+    found: list[str] = []
+    for theme in ("light", "dark"):
+        text = inline_svg(four, theme=theme)
+        root = ElementTree.fromstring(text)
+        ids = [element.get("id") for element in root.iter() if element.get("id")]
+        used = {value[1:] for element in root.iter() for key, value in element.items() if key.endswith("href")}
+        assert used <= set(ids)
+        found += [each for each in ids if each]
+        assert root.get("aria-label") == four.description
+        assert "viewBox" in root.attrib
+        assert "width" not in root.attrib
+    assert len(found) == len(set(found))
+
+
+def test_a_title_cannot_break_the_picture(four: FigureData) -> None:
+    odd = FigureData("odd", "$x^{ <script>", (four.panels[0],), description='" onload="alert(1)')
+    assert 'onload="alert' not in inline_svg(odd)
+    check_numbers(odd)
+
+
+@pytest.mark.published
+def test_the_width_study_of_the_blog(reference_data: Path) -> None:
+    table = np.genfromtxt(reference_data / "metz_blog_lr_width_digitised.csv", delimiter=",", names=True)
+    trials = Trials.from_columns({"width": table["hidden_size"], "learning_rate": table["lr"], "loss": table["loss_digitised"]})
+    found = analyse(trials, upto={"width": 512}, setting={"learning_rate": 3e-4})
+    data = check_figure(figures["four_pane"], trials, forecast=found.forecast, verdicts=found.verdicts)
+    assert data.title == "Kept at 3e-4, the law promised 4.52 and the run gave 5.30"
+    (best,) = data.panel("rate_heatmap").marks_of(Role.BEST, Points)
+    rates = data.panel("rate_heatmap").marks_of(Role.RUN, Cells)[0].columns
+    published = [2e-3, 1e-3, 1e-3, 1e-3, 6e-4, 6e-4, 3e-4, 3e-4, 2e-4, 1e-4, 1e-4, 6e-5]
+    assert [rates[int(place)] for place in best.x] == pytest.approx(published)
