@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -28,7 +28,7 @@ from .report import report
 from .run import Event, run
 from .store import load
 from .study import Grid, Study, read_study
-from .trial import TrialSpec
+from .trial import TrialSpec, Value
 from .trials import Trials
 from .verdict import Ruling, Verdict, check
 
@@ -241,40 +241,48 @@ def demo(
         return _of(load(path), part.specs)
 
     width = float(large.scale[SCALE][0])
-    widths = tuple(sorted(float(value) for value in ladder.grids[0].scale[SCALE]))
-    tell(f"1 of 3  Train {len(ladder.specs)} small networks, width {_plain(widths[0])} to {_plain(widths[-1])}.")
+    smallest, widest = (_plain(float(end)) for end in _ends(ladder))
+    tell(f"1 of 3  Train {len(ladder.specs)} small networks, width {smallest} to {widest}.")
     small = train(ladder)
     kept = kept_setting(small, over=SCALE, hyper=RATE)
-    target = {SCALE: width}
-    expected = forecast(small, target, over=SCALE, hyper=RATE, with_=kept)
+    expected = forecast(small, {SCALE: width}, over=SCALE, hyper=RATE, with_=kept)
     predicted = float(f"{expected.optimum[RATE].value:.3g}")
     rates = tuple(dict.fromkeys((*map(float, large.hyperparameters[RATE]), kept[RATE], predicted)))
-    truth = replace(ladder, grids=(replace(large, hyperparameters={**large.hyperparameters, RATE: rates}),))
     tell(
         f"2 of 3  Train the large network, width {_plain(width)}: at the kept rate {_plain(kept[RATE])}, at the predicted "
         f"{_plain(predicted)}, and over {len(rates)} rates for the truth."
     )
+    truth = replace(ladder, grids=(replace(large, hyperparameters={**large.hyperparameters, RATE: rates}),))
     wide = train(truth)
     tell("3 of 3  Judge the run at the kept rate, draw the figure, write the report.")
-    outcomes = {rate: _outcome(wide, rate) for rate in rates}
-    verdicts = tuple(check(small, row, over=SCALE, hyper=RATE) for row in _rows(wide, kept[RATE]))
-    both = _of(load(path), (*ladder.specs, *truth.specs))
-    account = Account(
-        widths=widths,
-        large=width,
-        kept=outcomes[kept[RATE]],
-        predicted=outcomes[predicted],
-        truth=min(outcomes.values(), key=lambda each: each.loss),
-        tried=len(rates),
-        forecast=expected,
-        verdicts=verdicts,
-        trials=len(both),
-        seconds=0.0,
-        report=path.parent / "report.html",
-        figures=(path.parent / "figure.png", path.parent / "figure.svg"),
-    )
-    _write(account, both)
+    account = _account(small, wide, expected, {"kept": kept[RATE], "predicted": predicted}, path.parent)
+    _write(account, _of(load(path), (*ladder.specs, *truth.specs)))
     return replace(account, seconds=time.monotonic() - began)
+
+
+def _account(small: Trials, wide: Trials, expected: Forecast, rates: Mapping[str, float], folder: Path) -> Account:
+    """Judge the large network at the kept rate and look up what it reached at the others."""
+    outcomes = {float(rate): _outcome(wide, float(rate)) for rate in np.unique(wide.numbers(RATE))}
+    return Account(
+        widths=tuple(float(value) for value in np.unique(small.numbers(SCALE))),
+        large=expected.at[SCALE],
+        kept=outcomes[rates["kept"]],
+        predicted=outcomes[rates["predicted"]],
+        truth=min(outcomes.values(), key=lambda each: each.loss),
+        tried=len(outcomes),
+        forecast=expected,
+        verdicts=tuple(check(small, row, over=SCALE, hyper=RATE) for row in _rows(wide, rates["kept"])),
+        trials=len(small) + len(wide),
+        seconds=0.0,
+        report=folder / "report.html",
+        figures=(folder / "figure.png", folder / "figure.svg"),
+    )
+
+
+def _ends(ladder: Study) -> tuple[Value, Value]:
+    """The smallest and the largest width of a ladder."""
+    widths = sorted(ladder.grids[0].scale[SCALE], key=float)
+    return widths[0], widths[-1]
 
 
 def _parts(study: Study, seed: int) -> tuple[Study, Grid]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,8 +77,9 @@ def say(text: str, style: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Tell something on the side, on stderr."""
-    typer.echo(text, err=True)
+    """Tell something on the side, on stderr; wrapped where that is a terminal."""
+    wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
+    typer.echo(textwrap.fill(text, wide, break_long_words=False) if wide > 0 else text, err=True)
 
 
 def ignored(trials: Trials) -> None:
@@ -109,6 +113,8 @@ def number(value: Any, digits: int = 4) -> str:
         return str(int(value))
     text = f"{value:.{digits}g}"
     if "e" in text:
+        if 1 <= abs(value) < 1e6:
+            return f"{float(text):.0f}"
         mantissa, _, power = text.partition("e")
         return f"{mantissa}e{int(power)}"
     return text
