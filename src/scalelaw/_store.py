@@ -293,20 +293,26 @@ def unpack_curve(row: Any) -> Curve:
     return Curve(tuple(steps.tolist()), tuple(losses.tolist()))
 
 
+def _upsert() -> Any:
+    statement = insert(trials)
+    values = {column.name: statement.excluded[column.name] for column in trials.columns if column.name != "id"}
+    better = statement.excluded["status"].not_in(REDO) | (statement.excluded["origin"] == Origin.TRAINED.name)
+    unsettled = trials.c.status.in_(REDO) & better
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_=values, where=unsettled)
+    return statement.returning(trials.c.id)
+
+
+_UPSERT = _upsert()
+
+
 def upsert(connection: sa.Connection, trial: Trial, source: str | None = None) -> bool:
     """Write a trial unless a finished one stands there. Returns whether it was written.
 
     A FAILED or LOST one is replaced by whatever came of training it again, and by an import only where that knows better.
     """
-    row = pack(trial, source)
-    statement = insert(trials).values(row)
-    values = {name: statement.excluded[name] for name in row if name != "id"}
-    better = statement.excluded["status"].not_in(REDO) | (statement.excluded["origin"] == Origin.TRAINED.name)
-    unsettled = trials.c.status.in_(REDO) & better
-    statement = statement.on_conflict_do_update(index_elements=["id"], set_=values, where=unsettled)
-    written = connection.execute(statement.returning(trials.c.id)).first() is not None
+    written = connection.execute(_UPSERT, pack(trial, source)).first() is not None
     if written:
         connection.execute(sa.delete(curves).where(curves.c.id == trial.id))
         if trial.curve is not None:
-            connection.execute(sa.insert(curves).values(pack_curve(trial.id, trial.curve)))
+            connection.execute(sa.insert(curves), pack_curve(trial.id, trial.curve))
     return written

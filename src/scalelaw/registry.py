@@ -10,6 +10,7 @@ about discovery, and workers use it, so it imports the standard library alone.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -41,7 +42,7 @@ class OpenSet(Mapping[str, T], Generic[T]):
 
     def names(self) -> list[str]:
         """Every member's name, sorted; imports no member."""
-        return sorted({*self._files(), *self._plugins()})
+        return sorted({*self._files, *self._plugins})
 
     def __getitem__(self, name: str) -> T:
         if name not in self._members:
@@ -55,17 +56,19 @@ class OpenSet(Mapping[str, T], Generic[T]):
         return len(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self._members or name in self._files or name in self._plugins
 
+    @functools.cached_property
     def _files(self) -> list[str]:
         found = pkgutil.iter_modules([str(Path(part)) for part in self._path])
         return [module.name for module in found if not module.name.startswith("_")]
 
+    @functools.cached_property
     def _plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
         return {point.name: point for point in importlib.metadata.entry_points(group=self._package)}
 
     def _load(self, name: str) -> T:
-        if name in self._files():
+        if name in self._files:
             module = importlib.import_module(f"{self._package}.{name}")
             classes = [
                 value
@@ -78,7 +81,7 @@ class OpenSet(Mapping[str, T], Generic[T]):
             if len(classes) != 1:
                 raise ScalelawError(f"{module.__name__} must define exactly one public {self._base.__name__}")
             return classes[0]()
-        point = self._plugins().get(name)
+        point = self._plugins.get(name)
         if point is None:
             raise UnknownNameError(self.kind, name, self.names())
         member = point.load()()

@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -117,21 +118,18 @@ def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
         groups.setdefault(shape(spec), {}).setdefault(spec.seed, []).append(spec)
     made: list[Batch] = []
     for seeds in groups.values():
+        one = next(iter(seeds.values()))[0]
+        size, work = _group(one), _work(one)  # equal for all trials of a shape
         pending: list[TrialSpec] = []
         for same in seeds.values():
-            size = _group(same[0])
             for first in range(0, len(same), size):
                 group = same[first : first + size]
-                if pending and sum(map(_work, [*pending, *group])) > LIVELY:
-                    made.append(_batch(pending))
+                if pending and len(pending) + len(group) > LIVELY / work:
+                    made.append(Batch(tuple(pending), work * len(pending)))
                     pending = []
                 pending.extend(group)
-        made.append(_batch(pending))
+        made.append(Batch(tuple(pending), work * len(pending)))
     return sorted(made, key=lambda batch: -batch.work)
-
-
-def _batch(specs: Sequence[TrialSpec]) -> Batch:
-    return Batch(tuple(specs), sum(map(_work, specs)))
 
 
 def _group(spec: TrialSpec) -> int:
@@ -159,7 +157,11 @@ class _Driver:
         self._status: dict[str, Status] = {}
         self._answered: set[str] = set()
         self._losses: dict[str, int] = {}
-        self._work = {spec.id: _work(spec) for spec in study.specs}
+        self._work = {key: _work(spec) for key, spec in self._specs.items()}
+        self._counts: Counter[Status] = Counter()
+        self._flops = math.fsum(costs.values())
+        self._flops_done = 0.0
+        self._work_left = math.fsum(self._work.values())
         self._worked = 0.0
         self._computed = 0.0
         self._began = time.monotonic()
@@ -176,28 +178,29 @@ class _Driver:
         """Read the spool and look up what the store holds; at the start of a run."""
         ended = self._store.ingest()
         self.broken.extend(ended.broken)
-        self._status = {key: status for key, status in self._store.statuses().items() if key in self._specs}
+        for key, status in self._store.statuses().items():
+            if key in self._specs:
+                self._note(key, status)
         return list(ended.trials)
 
     def progress(self) -> Progress:
         """How far the study is now."""
-        counts = dict.fromkeys(Status, 0)
-        for status in self._status.values():
-            counts[status] += 1
-        done = {key for key, status in self._status.items() if status not in REDO}
         elapsed = time.monotonic() - self._began
-        left = sum(work for key, work in self._work.items() if key not in done)
+        count = self._counts
+        redo = count[Status.FAILED] + count[Status.LOST]
+        ended = len(self._status) - redo == len(self._specs)
         return Progress(
             trials=len(self._specs),
-            done=len(done),
-            diverged=counts[Status.DIVERGED],
-            failed=counts[Status.FAILED],
-            lost=counts[Status.LOST],
-            flops=math.fsum(self._costs.values()),
-            flops_done=math.fsum(self._costs[key] for key in done),
+            done=len(self._status) - redo,
+            diverged=count[Status.DIVERGED],
+            failed=count[Status.FAILED],
+            lost=count[Status.LOST],
+            flops=self._flops,
+            # Sums over thousands of trials carry rounding errors; at the end there is none to show.
+            flops_done=self._flops if ended else self._flops_done,
             elapsed=elapsed,
             speed=self._computed / elapsed if self._computed and elapsed else None,
-            eta=left * elapsed / self._worked if self._worked else None,
+            eta=None if not self._worked else 0.0 if ended else self._work_left * elapsed / self._worked,
         )
 
     def fill(self, pool: Pool, missing: Sequence[TrialSpec]) -> None:
@@ -229,8 +232,19 @@ class _Driver:
             self.trained += 1
             self._record(trial)
 
+    def _note(self, key: str, status: Status) -> None:
+        """Keep the sums of `progress` up to date with a trial's status."""
+        before = self._status.get(key)
+        if before is not None:
+            self._counts[before] -= 1
+        self._status[key] = status
+        self._counts[status] += 1
+        if status not in REDO and before in (None, *REDO):
+            self._flops_done += self._costs[key]
+            self._work_left -= self._work[key]
+
     def _record(self, trial: Trial) -> None:
-        self._status[trial.id] = trial.status
+        self._note(trial.id, trial.status)
         self._worked += self._work[trial.id]
         self._computed += self._costs[trial.id]
         self._tell(TrialEnded(trial, self.progress()))
@@ -256,7 +270,7 @@ class _Driver:
                     self._record(trial)
         if again:
             self._tell(Retried(len(again), reason, self.progress()))
-        return [_batch([spec]) for spec in again]
+        return [Batch((spec,), _work(spec)) for spec in again]
 
 
 @contextlib.contextmanager

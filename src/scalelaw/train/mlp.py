@@ -5,7 +5,6 @@ Axes: B examples of a batch, G networks of a group, I input numbers, H hidden un
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
