@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ._fitted import Certificate, FitStatus, Runner
 from ._inference import Spread
-from ._newton import Minima
 from ._problem import Problem
-from ._search import pushes
+from ._search import Found, pushes
 
 __all__ = ["certify", "judge", "zeros"]
 
@@ -33,16 +32,9 @@ def zeros(problem: Problem, u: Array) -> NDArray[np.bool_]:
     return zero
 
 
-def certify(
-    problem: Problem,
-    minima: Minima,
-    best: int,
-    free: NDArray[np.bool_],
-    basins: int,
-    errors: Spread,
-    at_bound: NDArray[np.bool_],
-    zero: NDArray[np.bool_],
-) -> Certificate:
+def certify(problem: Problem, found: Found, errors: Spread, at_bound: NDArray[np.bool_], zero: NDArray[np.bool_]) -> Certificate:
+    """The certificate of the minimum that was chosen."""
+    minima, best, free, basins = found.minima, found.best, found.free, found.basins
     value = minima.value[best]
     z, first = problem.slopes(minima.u[best])
     _, psi, _ = problem.objective.rho(problem.y - z)

@@ -138,12 +138,14 @@ class Fit:
     def covariance(self) -> Array:
         """`(p, p)`, of the parameters themselves, in the order of `theta`."""
         scale = np.array([self.theta[item.name] if item.log else 1.0 for item in self.law.parameters])
-        return self.covariance_inner * np.outer(scale, scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.covariance_inner * scale[:, None] * scale
 
     @property
     def stderr(self) -> dict[str, float]:
         """Standard error of each parameter; NaN where the data give none, 0 where it is fixed."""
-        root = np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore"):
+            root = np.sqrt(np.diag(self.covariance))
         return dict(zip(self.law.names, (float(each) for each in root), strict=True))
 
     def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:

@@ -99,6 +99,21 @@ def _solved(matrix: Array, right: Array) -> Array:
     return np.where(good, np.matmul(vectors, (turned / np.where(good, values, 1.0))[:, :, None])[:, :, 0], np.nan)
 
 
+def _damped(before: Array, eased: Flags, good: Flags) -> Array:
+    """Less damping after a step that helped, more after one that did not."""
+    return np.where(eased, np.where(before > 1e-7, before * 0.1, 0.0), np.maximum(before * 8, np.where(good, 1e-4, 1e-3)))
+
+
+def _finished(now: Evaluation, move: Flags, fall: Array, good: Flags, damping: Array, weight: Array) -> tuple[Flags, Flags]:
+    """Which rows are at a minimum, and which of these because nothing but rounding is left."""
+    enough = good & (fall <= _RELATIVE * now.value + _ROUNDING * weight)
+    done = enough & ((damping <= 1e-6) | _flat(now, move, damping, enough))
+    # Pairs of rows at one size whose pulls cancel.
+    level = np.abs(now.gradient * move).max(axis=1, initial=0.0) <= 1e-13 * now.value
+    level &= np.abs(now.hessian).max(axis=(1, 2), initial=0.0) <= 1e-10 * now.value
+    return done | level, level
+
+
 def _flat(now: Evaluation, move: Flags, damping: Array, ask: Flags) -> Flags:
     """Where the bottom is flat: no negative curvature and no slope, as under an absolute loss between two rows."""
     flat = np.zeros(len(ask), dtype=bool)
@@ -150,13 +165,8 @@ def minimise(
         move = free[live] & ~out
         step, fall, good = _step(here, move, damping[live])
         decrement[live] = np.where(good, fall, np.inf)
-        enough = fall <= _RELATIVE * here.value + _ROUNDING * weight_sum[live]
-        done = good & enough & ((damping[live] <= 1e-6) | _flat(here, move, damping[live], good & enough))
-        # Pairs of rows at one size whose pulls cancel leave nothing but rounding.
-        level = np.abs(here.gradient * move).max(axis=1, initial=0.0) <= 1e-13 * here.value
-        level &= np.abs(here.hessian).max(axis=(1, 2), initial=0.0) <= 1e-10 * here.value
+        done, level = _finished(here, move, fall, good, damping[live], weight_sum[live])
         decrement[live[level]] = 0.0
-        done |= level
         trial = np.clip(u[live] + step, problem.lower, problem.upper)
         there = problem.evaluate(trial, _pick(weight, live), _pick(y, live))
         better = (
@@ -168,10 +178,7 @@ def minimise(
         took = live[better]
         u[took], value[took] = trial[better], there.value[better]
         gradient[took], hessian[took] = there.gradient[better], there.hessian[better]
-        before = damping[live]
-        eased = np.where(before > 1e-7, before * 0.1, 0.0)
-        raised = np.maximum(before * 8, np.where(good, 1e-4, 1e-3))
-        damping[live] = np.where(better | done, eased, raised)
+        damping[live] = _damped(damping[live], better | done, good)
         converged[live[done]] = True
         stale[live] = np.where(better, 0, stale[live] + 1)
         live = live[~done & (stale[live] < 25)]

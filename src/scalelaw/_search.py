@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,10 +13,20 @@ from ._objective import Huber
 from ._problem import Problem
 from ._starts import VANISHED, Starts, scan
 
-__all__ = ["lowest", "pushes", "refit", "search"]
+__all__ = ["Found", "lowest", "pushes", "refit", "search"]
 
 Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Every start's end, which coordinates moved, the basins of the grid, and the row that is the answer."""
+
+    minima: Minima
+    free: Flags
+    basins: int
+    best: int
 
 
 def search(problem: Problem, values: Array) -> tuple[Minima, Flags, int]:

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from ._certify import certify, judge, zeros
 from ._fitted import Certificate, Fit, FitStatus, Runner
 from ._inference import spread
-from ._newton import Minima
 from ._objective import Absolute, Huber, LeastSquares, Objective
 from ._problem import Problem
-from ._search import lowest, pushes, search
+from ._search import Found, lowest, pushes, search
 from ._starts import floors_of
 from .errors import DataError, InputError, UnknownNameError
 from .laws import Law, resolve
@@ -96,8 +95,8 @@ def _fit(
     problem = _problem(bound, x, values, weight, chosen, how)
     _enough(problem, bound)
     minima, free, basins = search(problem, values)
-    best = lowest(minima, free, problem)
-    return _fitted(problem, minima, best, free, basins, _Source(bound, column, dropped))
+    found = Found(minima, free, basins, lowest(minima, free, problem))
+    return _fitted(problem, found, _Source(bound, column, dropped))
 
 
 @dataclass(frozen=True)
@@ -228,14 +227,15 @@ def _enough(problem: Problem, law: Law) -> None:
         )
 
 
-def _fitted(problem: Problem, minima: Minima, best: int, free: NDArray[np.bool_], basins: int, source: _Source) -> Fit:
+def _fitted(problem: Problem, found: Found, source: _Source) -> Fit:
+    minima, best, free = found.minima, found.best, found.free
     law, u = source.law, minima.u[best]
     at_bound = ~free[best] | (u <= problem.lower) | (u >= problem.upper)
     errors = spread(problem, u, ~at_bound)
     phi = problem.phi(u)
     zero = zeros(problem, u)
     theta = {item.name: 0.0 if zero[k] else float(np.nan_to_num(item.outer(phi[k]))) for k, item in enumerate(law.parameters)}
-    certificate = certify(problem, minima, best, free, basins, errors, at_bound, zero)
+    certificate = certify(problem, found, errors, at_bound, zero)
     # A parameter too large for a double is no answer, whatever the slope says.
     sound = bool(minima.converged[best] and pushes(minima, free)[best] and np.all(np.abs(list(theta.values())) < 1e300))
     status, message = judge(problem, certificate, errors, theta, sound)

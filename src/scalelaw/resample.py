@@ -218,24 +218,34 @@ def profile(fit: Fit, name: str, *, level: float = 0.95) -> Profile:
     item = fit.law.parameters[place]
     bounds = (float(item.inner(item.lower)), float(item.inner(item.upper)))
     found: dict[float, float] = {centre: 0.0}
-    ends = [_end(fit, (place, int(own[0])), centre, sign * step, limit, found, bounds[sign > 0]) for sign in (-1, 1)]
+    side = _Side(fit, place, int(own[0]), limit, found)
+    ends = [_end(side, centre, sign * step, bounds[sign > 0]) for sign in (-1, 1)]
     at = np.array(sorted(found))
     values = np.asarray(item.outer(at), dtype=np.float64)
     low, high = (float(item.outer(end)) for end in ends)
     return Profile(name, values, np.array([found[each] for each in sorted(found)]), low, high, level)
 
 
-def _end(
-    fit: Fit, where: tuple[int, int], centre: float, step: float, limit: float, found: dict[float, float], bound: float
-) -> float:
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """What a profile needs at each point: the fit, the parameter's row and column of the basis, the limit, and what was found."""
+
+    fit: Fit
+    place: int
+    column: int
+    limit: float
+    found: dict[float, float]
+
+
+def _end(side: _Side, centre: float, step: float, bound: float) -> float:
     """The coordinate at which the profile reaches the limit, on the side that `step` points to; the bound where it does not."""
-    start = fit.u
+    start, found = side.fit.u, side.found
     inside, outside = centre, math.nan
     for _ in range(24):
         trial = inside + step
         if (step > 0 and trial >= bound) or (step < 0 and trial <= bound):
             return bound
-        rise, start = _risen(fit, where, trial, start, limit, found)
+        rise, start = _risen(side, trial, start)
         if rise >= 1:
             outside = trial
             break
@@ -249,17 +259,14 @@ def _end(
         # The square root of the rise is nearly straight.
         share = (1 - math.sqrt(low)) / (math.sqrt(high) - math.sqrt(low)) if high > low else 0.5
         trial = inside + min(max(share, 0.1), 0.9) * (outside - inside)
-        rise, start = _risen(fit, where, trial, start, limit, found)
+        rise, start = _risen(side, trial, start)
         inside, outside = (inside, trial) if rise >= 1 else (trial, outside)
     return 0.5 * (inside + outside)
 
 
-def _risen(
-    fit: Fit, where: tuple[int, int], at: float, start: Array, limit: float, found: dict[float, float]
-) -> tuple[float, Array]:
+def _risen(side: _Side, at: float, start: Array) -> tuple[float, Array]:
     """Rise of the objective with one coordinate of phi held, and where the others went."""
-    place, column = where
-    problem = fit.problem
+    place, column, problem = side.place, side.column, side.fit.problem
     own = problem.basis[:, column]
     basis = problem.basis - np.outer(own, problem.basis[place])
     basis[:, column] = 0.0
@@ -267,8 +274,8 @@ def _risen(
     free = (start > problem.floor + 1e-9)[None, :].copy()
     free[:, column] = False
     ended = minimise(held, start[None, :], free)
-    rise = max(float(ended.value[0]) - fit.value, 0.0) / limit
-    found[at] = rise
+    rise = max(float(ended.value[0]) - side.fit.value, 0.0) / side.limit
+    side.found[at] = rise
     return rise, ended.u[0]
 
 
