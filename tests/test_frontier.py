@@ -70,7 +70,7 @@ def test_optimum_law_covers_its_nominal_level() -> None:
         one, run = found.at(at), found.run_at(at)
         law.append(one.low <= math.exp(truth) <= one.high)
         own.append(run.low <= math.exp(truth + world.tau * random.normal()) <= run.high)
-        low, high = found.to_dict()["interval"]["alpha"]
+        low, high = found.to_dict()["interval"]["p"]
         exponent.append(low <= world.exponent <= high)
         assert run.low < one.low < one.value < one.high < run.high
     for hits in (law, own, exponent):

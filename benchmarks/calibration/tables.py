@@ -98,7 +98,7 @@ def optima(replicates: int) -> list[str]:
             value, run = found.at(at), found.run_at(at)
             truth = world.law_rate(at["width"])
             draw = truth + world.tau * random.normal()
-            low, high = found.to_dict()["interval"]["alpha"]
+            low, high = found.to_dict()["interval"]["p"]
             law.append(value.low <= math.exp(truth) <= value.high)
             own.append(run.low <= math.exp(draw) <= run.high)
             power.append(low <= world.exponent <= high)

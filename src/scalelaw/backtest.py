@@ -149,7 +149,7 @@ def _stacked(ladder: Ladder, count: int, level: float) -> list[Estimate]:
     stack = ladder.stack(count)
     rows = slice(count, len(ladder))
     mixture = stack.predict(ladder.points(rows), ladder.se[rows] ** 2)
-    low, middle, high = (np.exp(mixture.quantile(each)) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    low, middle, high = (mixture.loss(each) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
     return [Estimate(float(m), float(a), float(b), level) for a, m, b in zip(low, middle, high, strict=True)]
 
 

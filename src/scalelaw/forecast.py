@@ -166,17 +166,15 @@ def forecast(
     if not 0 < level < 1:
         raise DataError(f"a level of {level:g} is no probability", "level", "Give a number between 0 and 1, such as 0.9")
     trials = data.source if isinstance(data, Frontier) else data
-    if isinstance(data, Frontier):
-        edge = data
-    else:
-        over = default_over(data, at) if over is None else over
-        edge = frontier(data, over=over, hyper=hyper, fixed=fixed, settings=with_ if fixed else None)
+    edge = data if isinstance(data, Frontier) else None
+    if edge is None:
+        over = default_over(trials, at) if over is None else over
+        edge = frontier(trials, over=over, hyper=hyper, fixed=fixed, settings=with_ if fixed else None)
     point = _point(edge, at)
     ladder = Ladder(edge, law)
     stack = ladder.stack()
     checks = backtest(ladder, level=level)
     optima = optimum(edge, at=point, level=level) if edge.tuned and len(edge.trials) > len(edge.over) else None
-    best = {} if optima is None else optima.estimates(point)
     variance = _variance(edge, stack, optima, point)
     mixture = stack.predict(point, variance["run"] + variance["tuning"])
     low, loss, high = _interval(mixture, level)
@@ -193,7 +191,7 @@ def forecast(
         reach=_reach(edge, point, checks),
         backtest=checks,
         findings=diagnose(trials, edge, point, checks.horizon if checks.n else None),
-        optimum=best,
+        optimum={} if optima is None else optima.estimates(point),
         optima=optima,
         fixed=_beside(trials, edge, point, law, dict(with_ or {}), level),
         frontier=edge,
@@ -203,7 +201,7 @@ def forecast(
 
 def _interval(mixture: Mixture, level: float) -> tuple[float, float, float]:
     """Low, median and high of the loss at one point."""
-    low, middle, high = (float(np.exp(mixture.quantile(each))[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    low, middle, high = (float(mixture.loss(each)[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
     return low, middle, high
 
 
@@ -297,5 +295,5 @@ def _beside(
 
 def _band(stack: Stack, points: Mapping[str, Any], extra: float, level: float) -> tuple[Array, Array, Array]:
     mixture = stack.predict(points, extra)
-    low, middle, high = (np.exp(mixture.quantile(each)) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+    low, middle, high = (mixture.loss(each) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
     return middle, low, high

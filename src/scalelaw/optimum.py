@@ -13,44 +13,12 @@ import numpy as np
 from .cells import default_over
 from .errors import DataError
 from .estimate import Effects, Estimate, quantile_t, random_effects
-from .fit import Fit, LeastSquares, fit
+from .fit import Fit, fit
 from .frontier import Frontier, frontier
-from .laws import Law, Parameter, Term, coefficient
 from .response import Array
 from .trials import Trials
 
 __all__ = ["Optima", "Optimum", "optimum"]
-
-
-def _best_law(over: tuple[str, ...], name: str) -> Law:
-    """best setting = A * prod_k x_k^-alpha_k with exponents of either sign: `power`, opened to more inputs and rising optima."""
-    powers = ["alpha"] if len(over) == 1 else [f"alpha_{column}" for column in over]
-    law = _BestSetting()
-    law.inputs = over
-    law.parameters = (
-        coefficient("A", f"{name} where every scale is 1", unit=name),
-        *(
-            Parameter(power, f"how fast {name} falls with {column}", lower=-10.0, upper=10.0, grid=tuple(np.linspace(-2, 2, 21)))
-            for power, column in zip(powers, over, strict=True)
-        ),
-    )
-    law.terms = (Term("A", dict(zip(over, powers, strict=True))),)
-    return law.over(over)
-
-
-class _BestSetting(Law):
-    """The law of a best hyperparameter: a product of powers of the scales."""
-
-    name = "power"
-    formula = "h* = A x^-alpha"
-    symbols: Mapping[str, str] = {
-        "h*": "best hyperparameter",
-        "x": "any scale column",
-        "A": "best at x = 1",
-        "alpha": "exponent, of either sign",
-    }
-    reference = "Li et al. 2025 (Step Law), arXiv:2503.04715"
-    output = "learning_rate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +27,7 @@ class Optimum:
 
     Args:
         hyper: the hyperparameter.
-        fit: of `power` to the best values, weights 1 / (tau^2 + standard error^2).
+        fit: of the law `optimum`, c x^-p, to the best values, weights 1 / (tau^2 + standard error^2).
         level: of the intervals.
         tau: standard deviation, between scales, of ln best about the law.
         frontier: the best values with their errors.
@@ -113,7 +81,7 @@ class Optimum:
         return Estimate(value, low, high, self.level)
 
     def to_dict(self) -> dict[str, Any]:
-        """`coefficients` and their `interval`, in the signs of best = A x^-alpha."""
+        """`coefficients` and their `interval`, in the signs of best = c x^-p."""
         names = list(self.fit.theta)
         half = quantile_t(0.5 + 0.5 * self.level, self.effects.degrees) * np.sqrt(np.diag(self.effects.covariance))
         interval = {names[0]: [_exp(float(self.effects.beta[0] + sign * half[0])) for sign in (-1, 1)]}
@@ -164,8 +132,7 @@ def optimum(
     """Fit the law of each tuned hyperparameter's best value against scale.
 
     A best value at the edge of its grid takes part with the place its bowl points to (its curvature is shared with the other
-    scales)
-    and a standard error widened by the distance beyond the outermost run: neither taken as exact nor dropped.
+    scales) and a standard error widened by the distance beyond the outermost run: neither taken as exact nor dropped.
 
     Raises:
         DataError: no hyperparameter varies within a scale, or fewer scales than coefficients.
@@ -188,7 +155,7 @@ def optimum(
         se = edge.trials.numbers(f"{name}_se")
         effects = random_effects(X, np.log(edge.trials.numbers(name)), se)
         weights = 1.0 / (effects.tau**2 + se**2)
-        fitted = fit(_best_law(edge.over, name), edge.trials, outcome=name, weights=weights, objective=LeastSquares())
+        fitted = fit("optimum", edge.trials, over=edge.over, outcome=name, weights=weights)
         found[name] = Optimum(name, fitted, level, effects.tau, edge, effects)
     return Optima(MappingProxyType(found), edge, None if at is None else {name: float(at[name]) for name in edge.over}, level)
 

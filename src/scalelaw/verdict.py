@@ -191,13 +191,13 @@ def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, fl
         verdict=ruling,
         message=_sentence(expected, judged, math.exp(middle), value, suspects),
         expected=math.exp(middle),
-        low=math.exp(low),
-        high=math.exp(high),
+        low=math.exp(max(low, -700.0)),
+        high=math.exp(min(high, 700.0)),
         observed=value,
         p_value=None if diverged else p,
         excess=None if value is None else {"nats": value - math.exp(middle), "relative": math.expm1(log - middle)},
         detectable=_detectable(expected, visible),
-        detectable_excess=math.expm1(visible),
+        detectable_excess=math.expm1(min(visible, 700.0)),
         findings=(*expected.findings, *_about(expected, settings)),
         suspects=suspects,
         at=expected.at,
@@ -370,7 +370,7 @@ def _sentence(expected: Forecast, judged: _Judged, middle: float, value: float |
     if judged.diverged:
         return f"OFF THE LAW: the run at {where} diverged, where a {kind} reaches about {middle:.3f}. Lower its learning rate."
     percent = 100 * math.expm1(judged.gap)
-    seen = f"This test sees an excess of {100 * math.expm1(judged.visible):.2g} % of the loss four times out of five."
+    seen = f"This test sees an excess of {100 * math.expm1(min(judged.visible, 700.0)):.2g} % of the loss four times out of five."
     side = "above" if percent >= 0 else "below"
     fact = f"loss {value:.3f} at {where} is {abs(percent):.2g} % {side} the {middle:.3f} expected of a {kind}"
     chance = f"one in {1 / judged.p:.0f}" if judged.p > 1e-4 else "fewer than one in 10,000"
