@@ -19,8 +19,7 @@ import pytest
 
 from scalelaw import spool
 from scalelaw.errors import StoreError
-from scalelaw.train import worker
-from scalelaw.train.loop import run_all
+from scalelaw.train import loop, worker
 from scalelaw.trial import Status, Trial, TrialSpec
 
 OPTIONS = {"input_dim": 8, "classes": 4, "teacher_width": 8}
@@ -73,7 +72,7 @@ def test_a_worker_trains_writes_and_answers(tmp_path: Path) -> None:
     for one in asked:
         assert found[one.id].status is Status.COMPLETE
         # One thread in the worker, several here, another company: the same result to the bit.
-        assert without_time(found[one.id]) == without_time(run_all([one])[0])
+        assert without_time(found[one.id]) == without_time(loop.run_all([one])[0])
 
 
 def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
@@ -99,6 +98,24 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
     assert not outside & set(json.loads(top.replace("'", '"'))) - needed
     allowed = ("errors", "registry", "trial", "spool", "tasks", "train")
     assert {name.split(".")[1] for name in json.loads(ours.replace("'", '"')) if "." in name} <= set(allowed)
+
+
+def test_results_are_written_as_they_come_and_an_error_fails_its_trial_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_group = loop._run_group
+
+    def fragile(members: list[Any], size: int) -> list[Trial]:
+        if any(recipe.rates.learning_rate == 0.5 for _, recipe in members):
+            raise MemoryError("no room\nfor the network")
+        return train_group(members, size)
+
+    monkeypatch.setattr(loop, "_run_group", fragile)
+    asked = [spec(width=9), spec(rate=1e-3), spec(rate=0.5)]
+    results = worker.trained(asked)
+    assert next(results).spec == asked[0]
+    rest = {trial.spec: trial for trial in results}
+    assert rest[asked[1]].status is Status.COMPLETE
+    assert (rest[asked[2]].status, rest[asked[2]].error) == (Status.FAILED, "MemoryError: no room for the network")
+    assert len(rest) == 2
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

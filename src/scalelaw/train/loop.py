@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,7 +30,7 @@ from .count import group_size
 from .outcome import Probe, curve, judge
 from .recipe import Recipe
 
-__all__ = ["chunks", "group_size", "run_all"]
+__all__ = ["chunks", "group_size", "run_all", "stream"]
 
 CHUNKS = 64
 LONGEST = 50
@@ -42,15 +42,19 @@ LOST = Probe(math.nan, math.nan)
 
 def run_all(specs: Sequence[TrialSpec]) -> list[Trial]:
     """Train `specs`, grouped; results in their order. Every spec is checked before the first is trained."""
+    done = {trial.id: trial for trial in stream(specs)}
+    return [done[spec.id] for spec in specs]
+
+
+def stream(specs: Sequence[TrialSpec]) -> Iterator[Trial]:
+    """The results one by one, each as soon as its group is done; equal specs are trained once. Checks every spec first."""
     companies: dict[Any, list[tuple[TrialSpec, Recipe]]] = {}
     for spec, recipe in [(spec, Recipe.of(spec)) for spec in dict.fromkeys(specs)]:
         companies.setdefault(recipe.company, []).append((spec, recipe))
-    done: dict[str, Trial] = {}
     for company in companies.values():
         size = group_size(company[0][1].width)
         for first in range(0, len(company), size):
-            done.update((trial.id, trial) for trial in _run_group(company[first : first + size], size))
-    return [done[spec.id] for spec in specs]
+            yield from _run_group(company[first : first + size], size)
 
 
 def chunks(steps: int) -> list[int]:

@@ -26,15 +26,16 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from .. import spool
 from ..errors import InputError, MissingExtraError, StoreError
 from ..trial import Status, Trial, TrialSpec
+from .recipe import Recipe
 
-__all__ = ["main", "serve", "single_thread_environment"]
+__all__ = ["main", "serve", "single_thread_environment", "trained"]
 
 XLA_FLAGS = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 WATCH_SECONDS = 0.2
@@ -73,23 +74,36 @@ def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
             _say(answers, {"error": f"not a batch: {_one_line(error)}", "batch": batch})
             continue
         try:
-            ids = [spool.write(folder, trial) and trial.id for trial in trained(specs)]
+            for trial in trained(specs):
+                spool.write(folder, trial)
         except StoreError as error:
             _say(answers, {"error": str(error), "batch": batch})
         else:
-            _say(answers, {"done": batch, "trials": ids})
+            _say(answers, {"done": batch, "trials": [spec.id for spec in specs]})
 
 
-def trained(specs: list[TrialSpec]) -> list[Trial]:
-    """A result for every spec. When the batch fails, each is tried alone, so that one bad spec fails alone."""
-    from . import train_batch
+def trained(specs: list[TrialSpec]) -> Iterator[Trial]:
+    """A result for every spec, each as soon as it is there. What cannot be trained is FAILED with its reason, and fails alone."""
+    from .loop import stream
 
+    good: list[TrialSpec] = []
+    for spec in specs:
+        try:
+            Recipe.of(spec)
+            good.append(spec)
+        except InputError as error:
+            yield Trial(spec=spec, status=Status.FAILED, error=_one_line(error))
+    left = {spec.id: spec for spec in good}
     try:
-        return train_batch(specs)
+        for trial in stream(good):
+            del left[trial.id]
+            yield trial
     except Exception as error:  # whatever goes wrong in training is a result of its trial
-        if len(specs) > 1:
-            return [trial for spec in specs for trial in trained([spec])]
-        return [Trial(spec=spec, status=Status.FAILED, error=_one_line(error)) for spec in specs]
+        if len(good) > 1:
+            for spec in left.values():
+                yield from trained([spec])
+        else:
+            yield from (Trial(spec=spec, status=Status.FAILED, error=_one_line(error)) for spec in left.values())
 
 
 def main(arguments: list[str] | None = None) -> int:
