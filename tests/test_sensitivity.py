@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,3 +85,35 @@ def test_wrong_calls_are_one_line() -> None:
         sensitivity(world(), -1.0)
     with pytest.raises(DataError):
         sensitivity(Trials.from_columns({"loss": [1.0]}), 1e23)
+
+
+def test_the_figure_shows_every_answer_and_the_default() -> None:
+    from scalelaw.figures import Points, Role, figures
+    from scalelaw.render import paint
+    from scalelaw.testing.figures import check_numbers
+
+    found = sensitivity(world(0.004), 1e23, objectives=["huber"], law=["chinchilla", "chinchilla_shared"])
+    data = figures["sensitivity"].data(world(0.004), panel=found)  # type: ignore[call-arg]
+    check_numbers(data)
+    assert paint(data, format="png", dpi=60).startswith(b"\x89PNG")
+    for panel in data.panels:
+        (cloud,) = panel.marks_of(Role.RUN, Points)
+        assert len(cloud.x) == len(found.answered)
+        (default,) = panel.marks_of(Role.UNSEEN, Points)
+        assert default.x == (found.rows[0].parameters,)
+
+
+def test_the_command_line_prints_the_panel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from scalelaw.cli import main
+    from scalelaw.cli.sensitivity import show
+
+    path = tmp_path / "runs.csv"
+    world(0.004).to_frame().write_csv(path)
+    assert main(["sensitivity", str(path), "--compute", "1e23", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) >= {"rows", "spread"}
+    assert len(told["rows"]) == 3 * 4 * 4
+    show(sensitivity(world(0.004), 1e23, objectives=["huber"], law=["chinchilla"]))
+    assert "highest_5" in capsys.readouterr().out
+    assert main(["sensitivity", str(path), "--compute", "-1"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

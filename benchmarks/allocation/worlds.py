@@ -26,13 +26,13 @@ def valley(alpha: float, beta: float) -> Shape:
 
 
 def wall(u: np.ndarray) -> np.ndarray:
-    """A steep right side: large models at a small budget are trained for too few steps to follow the law (see Porian et al.)."""
+    """A steep right side: large models at a small budget see too few steps to follow the law (see Porian et al.)."""
     return valley(0.35, 0.35)(u) + 0.01 * (np.exp(1.6 * u) - 1 - 1.6 * u)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One world. `a` is the exponent of N*; a Chinchilla shape has a = beta / (alpha + beta) and g = alpha beta / (alpha + beta)."""
+    """One world. Chinchilla's shape has a = beta / (alpha + beta) and decay g = alpha beta / (alpha + beta)."""
 
     name: str
     shape: Shape
@@ -62,7 +62,7 @@ class Case:
         return Trials.from_columns({"parameters": n, "compute": compute, "loss": y})
 
     def _sizes(self, place: int, centre: float, ladder: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """ln N of a budget: a centred grid, one off centre or drifting across it, a fixed ladder, or budgets without a minimum."""
+        """ln N of a budget: a centred grid, one that drifts across it, budgets without a minimum, or a fixed ladder."""
         if self.grid == "ladder":
             return ladder[(ladder - centre > -1.4) & (ladder - centre < 3.0)]
         last = len(BUDGETS) - 1

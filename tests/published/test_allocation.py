@@ -37,7 +37,7 @@ def test_chinchilla_exponent_of_the_replication(reference_data: Path) -> None:
     assert second is not None
     assert second.low < 0.513 < second.high
     assert found.disagreement.value is not None
-    assert found.disagreement.value < 3.3
+    assert found.disagreement.value < 2.3
 
 
 def test_five_points_and_the_objective_move_chinchilla_more_than_its_interval(reference_data: Path) -> None:

@@ -177,10 +177,12 @@ def _excess(approach: Approach, log_n: float, compute: float, per_token: float) 
     used = [each for each in approach.budgets if each.used]
     if not used:
         return None
-    # Beyond the data the nearest budgets' curvature stands. It falls with compute, so far away this overstates the cost.
-    distance = np.abs(np.log([each.compute for each in used]) - math.log(compute))
-    weight = np.exp(-(distance - distance.min()) / math.log(4.0))
-    h, k = (float(np.average([each.curve[place] for each in used], weights=weight)) for place in (0, 1))
+    # The curvature falls with compute, as the reducible part of the loss does: h ~ C^-q with q between 0 and 0.3.
+    c = np.log([each.compute for each in used])
+    logs = np.log([each.curve[0] for each in used])
+    slope = float(np.clip(np.polyfit(c, logs, 1)[0], -0.3, 0.0)) if len(used) > 2 else 0.0
+    h = math.exp(float(logs.mean()) + slope * (math.log(compute) - float(c.mean())))
+    k = h * float(np.mean([each.curve[1] / each.curve[0] for each in used]))
 
     def bowl(u: Array) -> Array:
         # Past its turning point a cubic would fall again: it is held there.

@@ -11,14 +11,17 @@ from ._result import Approach, Disagreement
 
 __all__ = ["disagreement"]
 
+# 95 % quantiles where every approach is right: benchmarks/allocation.
+_LIMITS = {2: 1.8, 3: 2.3}
+
 
 def disagreement(approaches: Sequence[Approach]) -> Disagreement:
     """The range of ln N* over the approaches in units of their pooled standard error.
 
         value = (max_i ln N*_i - min_i ln N*_i) / sqrt(mean_i se_i^2)
 
-    Were the approaches independent, it would exceed 2.8 (two of them) or 3.3 (three) in 5 % of data sets without any of them
-    being wrong; they read the same runs, so in simulated worlds where all three are right it stays lower (docs/allocation.md).
+    In simulated worlds where every approach is right it exceeds 1.8 (two of them) or 2.3 (three) in one data set of twenty, less
+    than independent errors would: the approaches read the same runs (docs/allocation.md).
     Beside it stands what the disagreement costs: the relative excess loss of training at one approach's N* where another
     approach is right.
     """
@@ -38,7 +41,7 @@ def disagreement(approaches: Sequence[Approach]) -> Disagreement:
         if taken is not right and right.excess is not None
     )
     cost = max((excess for *_, excess in pairs), default=None)
-    limit = 2.8 if len(found) == 2 else 3.3
+    limit = _LIMITS[len(found)]
     verdict = "agree within their errors" if value <= limit else "disagree by more than their errors: at least one is biased here"
     factor = math.exp(min(spread, 700))
     message = f"The {len(found)} approaches {verdict} ({value:.2g} standard errors; N* within a factor {factor:.3g})."

@@ -23,6 +23,7 @@ __all__ = [
     "Line",
     "Path",
     "Special",
+    "bounded",
     "estimate",
     "missing",
 ]
@@ -285,11 +286,11 @@ class Allocation:
 
 def estimate(log_value: float, se: float, degrees: float, level: float) -> Estimate:
     """exp(log_value) with a Student-t interval on its logarithm; no ends where the error is unknown."""
-    value = _exp(log_value)
+    value = bounded(log_value)
     if not math.isfinite(se):
         return Estimate(value, math.nan, math.nan, level)
     half = quantile_t(0.5 + 0.5 * level, degrees) * se
-    return Estimate(value, _exp(log_value - half), _exp(log_value + half), level, se)
+    return Estimate(value, bounded(log_value - half), bounded(log_value + half), level, se)
 
 
 def missing(name: str, applies: Applies, detail: str = "", budgets: tuple[Budget, ...] = ()) -> Approach:
@@ -297,5 +298,6 @@ def missing(name: str, applies: Applies, detail: str = "", budgets: tuple[Budget
     return Approach(name, applies, f"{applies.value} {detail}".strip(), budgets=budgets)
 
 
-def _exp(value: float) -> float:
+def bounded(value: float) -> float:
+    """exp(value), infinite where it overflows."""
     return math.exp(value) if value < 700 else math.inf

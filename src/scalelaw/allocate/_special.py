@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..estimate import Estimate
 from ..laws import Parameter
 from ._parametric import LawPath
-from ._result import Approach, Special
+from ._result import Approach, Special, bounded
 from ._runs import Array
 
 __all__ = ["R_D", "R_N", "data_limited", "inference_aware"]
@@ -59,10 +59,10 @@ def inference_aware(third: Approach, compute: float, served: float, level: float
     dense = float(np.logaddexp(nd, math.log(2 * served / k) + first[0, 0]) + math.log(k))
     numbers = {
         "inference_tokens": served,
-        "training_compute": k * math.exp(n[0] + d[0]),
-        "lifetime_compute": math.exp(cost[0]),
-        "lifetime_compute_of_training_optimum": math.exp(dense),
-        "saving": 1 - math.exp(cost[0] - dense),
+        "training_compute": k * bounded(n[0] + d[0]),
+        "lifetime_compute": bounded(cost[0]),
+        "lifetime_compute_of_training_optimum": bounded(dense),
+        "saving": 1 - bounded(cost[0] - dense),
     }
     reason = "Least compute over training (k N D) and serving (2 N D_inf) at the training optimum's loss (Sardana et al. 2023)."
     return Special(name, _interval(n, level), _interval(d, level), numbers, reason)
@@ -105,8 +105,8 @@ def data_limited(third: Approach, compute: float, unique: float, level: float, f
     n, log_loss, d = _lowest(loss, draws, centre - 8.0, centre + 12.0)
     numbers = {
         "unique_tokens": unique,
-        "epochs": max(math.exp(d[0]) / unique, 1.0),
-        "loss": math.exp(log_loss[0]),
+        "epochs": max(bounded(d[0] - math.log(unique)), 1.0),
+        "loss": bounded(log_loss[0]),
         "loss_at_unlimited_optimum": math.nan if third.loss is None else third.loss.value,
         "R_D": fade[0],
         "R_N": fade[1],
@@ -170,4 +170,4 @@ def _interval(draws: Array, level: float) -> Estimate:
     """The estimate (row 0) with the draws' quantiles."""
     low, high = np.quantile(draws[1:], [0.5 - 0.5 * level, 0.5 + 0.5 * level])
     low, high = min(low, draws[0]), max(high, draws[0])
-    return Estimate(math.exp(draws[0]), math.exp(low), math.exp(high), level, float(np.std(draws[1:])))
+    return Estimate(bounded(draws[0]), bounded(low), bounded(high), level, float(np.std(draws[1:])))

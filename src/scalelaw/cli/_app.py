@@ -28,6 +28,8 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "forecast": "forecast",
         "check": "check",
         "backtest": "backtest",
+        "allocate": "allocate",
+        "sensitivity": "sensitivity",
     },
     "Show": {"plot": "plot", "report": "report"},
     "Look up": {
