@@ -307,3 +307,11 @@ def test_the_vectorised_factorisation_solves(matrices: Array, right: Array) -> N
     assert np.einsum("bij,jb->ib", definite, solve(lower, right)) == pytest.approx(right, abs=1e-9)
     _, indefinite = factor(np.ascontiguousarray((definite - 100 * np.eye(4)).transpose(1, 2, 0)))
     assert not indefinite.any()
+
+
+def test_rows_that_all_lie_outside_the_huber_width_are_no_obstacle() -> None:
+    """There the Hessian is 0, and only the slope says how far a step may go."""
+    found = fit("power", table(np.array([4.0, 8.0, 16.0]), np.array([2.0, 1.5, 1.2])), over="width")
+    assert found.status is FitStatus.CONVERGED
+    # Two rows pull evenly against the third: their residuals are half the Huber width.
+    assert np.sort(found.problem.residual(found.u[None, :])[0])[1:] == pytest.approx([5e-4, 5e-4], abs=1e-8)
