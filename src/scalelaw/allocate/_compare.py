@@ -12,7 +12,7 @@ from ._result import Approach, Disagreement
 __all__ = ["disagreement"]
 
 # 95 % quantiles where every approach is right: benchmarks/allocation.
-_LIMITS = {2: 1.8, 3: 2.3}
+_LIMITS = {2: 1.8, 3: 1.9}
 
 
 def disagreement(approaches: Sequence[Approach]) -> Disagreement:
@@ -20,7 +20,7 @@ def disagreement(approaches: Sequence[Approach]) -> Disagreement:
 
         value = (max_i ln N*_i - min_i ln N*_i) / sqrt(mean_i se_i^2)
 
-    In simulated worlds where every approach is right it exceeds 1.8 (two of them) or 2.3 (three) in one data set of twenty, less
+    In simulated worlds where every approach is right it exceeds 1.8 (two of them) or 1.9 (three) in one data set of twenty, less
     than independent errors would: the approaches read the same runs (docs/allocation.md).
     Beside it stands what the disagreement costs: the relative excess loss of training at one approach's N* where another
     approach is right.

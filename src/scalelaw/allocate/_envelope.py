@@ -53,7 +53,7 @@ def envelope(runs: Runs) -> Approach:
 
 
 def handovers(runs: Runs) -> tuple[Array, int]:
-    """Rows (ln N half-way, ln C, its standard error, ln N2 / N1), and the number of sizes with three or more values of compute."""
+    """Rows (ln N half-way, ln C, its standard error, ln N2 / N1), and how many sizes have three or more values of compute."""
     curves: list[tuple[float, Array, Array]] = []
     for rows in sizes_of(runs.n):
         c, inverse = np.unique(np.round(runs.c[rows], 6), return_inverse=True)
