@@ -120,7 +120,10 @@ def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: A
     places = [law.names.index(name) for name in linear.names]
     known = {j: problem.offset[place] for j, place in enumerate(places) if not np.any(problem.basis[place])}
     known = {
-        j: np.exp(value * linear.powers.get(linear.names[j], 1.0)) if linear.positive[j] else value for j, value in known.items()
+        j: np.exp(value * linear.powers.get(linear.names[j], 1.0))
+        if linear.positive[j] and law.parameters[places[j]].log
+        else value
+        for j, value in known.items()
     }
     loose = [j for j in range(len(places)) if j not in known]
     phi = np.tile(problem.offset, (count, 1))
@@ -134,7 +137,7 @@ def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: A
     value, rss = _least_squares(gram[:, loose][:, :, loose], right[:, loose], total, [linear.positive[j] for j in loose])
     for column, j in enumerate(loose):
         found = value[:, column]
-        if linear.positive[j]:
+        if linear.positive[j] and law.parameters[places[j]].log:
             zero[:, places[j]] = found <= 0
             found = np.log(np.where(found > 0, found, 1.0)) / linear.powers.get(linear.names[j], 1.0)
         phi[:, places[j]] = found

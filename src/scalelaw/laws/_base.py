@@ -114,7 +114,7 @@ class Linear:
         weight: of each squared residual, same shapes; infinite where the node is impossible.
         rows: where many nodes share a column, column j of node k is `columns[j][rows[j][k]]`; target and weight are `(n,)`.
         powers: parameter -> `(g,)`, where the coefficient c_j is that power of the parameter.
-        positive: which c_j must be positive, and are the parameter's value; the others are its coordinate in the fit.
+        positive: which c_j must be positive; for a parameter with `log` c_j is then its value, else its coordinate in the fit.
     """
 
     names: tuple[str, ...]

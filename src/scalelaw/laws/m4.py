@@ -38,7 +38,14 @@ class M4(Law):
     parameters = (
         Parameter("E", "loss that no size removes", "loss", lower=0.0, log=True, zero=True, grid=(0.0, 1.0)),
         Parameter("S", "loss of guessing, at size 0", "loss", lower=0.0, log=True, grid=(1.0, 2.0)),
-        Parameter("a", "how sharply it leaves the upper plateau", lower=1e-3, upper=20.0, linear=True),
+        Parameter(
+            "a",
+            "how sharply it leaves the upper plateau",
+            lower=1e-3,
+            upper=20.0,
+            log=True,
+            grid=tuple(np.geomspace(0.02, 10, 8)),
+        ),
         Parameter("A", "scale of the power law", lower=0.0, log=True, linear=True),
         Parameter("alpha", "exponent", lower=0.0, upper=20.0, linear=True),
     )
@@ -46,25 +53,27 @@ class M4(Law):
 
     def evaluate(self, p: Mapping[str, Number], x: Mapping[str, Array]) -> Any:
         """See `Law.evaluate`."""
-        span = p["S"] + log(1.0 - exp(p["E"] - p["S"]))
-        goal = p["A"] - p["alpha"] * x["x"] - (1.0 - p["a"]) * span
-        odds: Any = _root(_value(goal), _value(p["a"]))
+        span, a = p["S"] + log(1.0 - exp(p["E"] - p["S"])), exp(p["a"])
+        goal = p["A"] - p["alpha"] * x["x"] - (1.0 - a) * span
+        odds: Any = _root(_value(goal), _value(a))
         for _ in range(2 if isinstance(goal, Jet) else 0):
-            height = p["a"] * softplus(odds) - softplus(-odds) - goal
-            odds = odds - height / (sigmoid(-odds) + p["a"] * sigmoid(odds))
+            height = a * softplus(odds) - softplus(-odds) - goal
+            odds = odds - height / (sigmoid(-odds) + a * sigmoid(odds))
         return logaddexp(span - softplus(-odds), p["E"])
 
     def grids(self, x: Mapping[str, Array], y: Array) -> Mapping[str, Sequence[float] | Array]:  # noqa: ARG002
         """See `Law.grids`."""
-        return {"E": below(y, 12), "S": above(y, 12)}
+        return {"E": below(y, 12), "S": above(y, 12), "a": self.parameter("a").grid}
 
     def linearise(self, node: Mapping[str, Array], x: Mapping[str, Array], y: Array) -> Linear:
-        """At fixed plateaus: ln(L - E) = ln A - alpha ln x + a ln(S - L)."""
+        """At fixed plateaus and a: ln(L - E) - a ln(S - L) = ln A - alpha ln x, weighted so that errors are relative in L."""
+        a = np.exp(node["a"])
         low, high = y - np.exp(node["E"]), np.exp(node["S"]) - y
         inside = (low > 0) & (high > 0)
-        target = np.log(np.where(inside, low, 1.0))
-        columns = (np.log(np.where(inside, high, 1.0)), np.ones_like(y), -x["x"])
-        return Linear(("a", "A", "alpha"), columns, target, np.where(inside, (low / y) ** 2, np.inf), (False, False, False))
+        low, high = np.where(inside, low, 1.0), np.where(inside, high, 1.0)
+        target = np.log(low) - a * np.log(high)
+        weight = np.where(inside, (y * (1 / low + a / high)) ** -2, np.inf)
+        return Linear(("A", "alpha"), (np.ones_like(y), -x["x"]), target, weight, (False, True))
 
 
 def _value(number: Number) -> Array:
