@@ -77,7 +77,7 @@ def _step(now: Evaluation, move: Flags, damping: Array) -> tuple[Array, Array, F
     scale = np.abs(diagonal)
     # The slope bounds the scale from below: where every row lies outside the Huber width the Hessian is 0, and damping
     # relative to it would never shorten the step.
-    scale = np.maximum(np.maximum(scale, np.abs(gradient)), 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
+    scale = np.maximum(np.maximum(scale, 1e-6 * np.abs(gradient)), 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
     root = 1 / np.sqrt(scale)
     unit = hessian * root[:, :, None] * root[:, None, :]
     index = np.arange(size)
