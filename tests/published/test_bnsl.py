@@ -17,7 +17,7 @@ WITHOUT_A_BREAK = ("log_linear", "power", "saturating", "m3", "m4")
 
 
 def test_only_the_law_with_a_break_extrapolates(reference_data: Path) -> None:
-    """Root mean square of ln predicted - ln observed: 0.0113, against 0.23 (m4) and 0.80 or more without a break; published 0.0109."""
+    """Root mean square of ln predicted - ln observed: 0.0113, without a break 0.23 (m4) or 0.80 and more; published 0.0109."""
     with (reference_data / "bnsl_4digit_addition.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     size, loss, early = (np.array([float(row[key]) for row in rows]) for key in ("dataset_size", "test_loss", "training"))
