@@ -153,10 +153,37 @@ def test_a_collinear_ladder_is_told() -> None:
     )
     found = fit("chinchilla", data)
     assert found.status is FitStatus.NOT_IDENTIFIED
+    assert "tokens = 20 parameters on every row, so A, B, alpha and beta cannot be told apart" in found.message
     assert "off the ladder" in found.message
+    combined = found.certificate.combined
+    assert combined is not None
+    assert combined.message in found.message
+    assert combined.law == "saturating"
+    assert combined.over == "parameters"
+    # Between the two exponents, and the sum of the two terms where the runs are.
+    assert 0.33 < combined.theta["alpha"] < 0.40
+    along = laws["saturating"].predict(combined.theta, {"x": size})
+    assert along == pytest.approx(data.columns["loss"], rel=1e-4)
+    assert found.to_dict()["certificate"]["combined"]["theta"] == dict(combined.theta)
     assert found.predict({"parameters": 1e9, "tokens": 2e10}) == pytest.approx(
         law.predict(theta, {"parameters": 1e9, "tokens": 2e10}), rel=1e-4
     )
+
+
+def test_an_exponent_that_both_terms_share_is_known_on_a_ladder() -> None:
+    """A N^-alpha + B (r N)^-alpha = (A + B r^-alpha) N^-alpha: alpha and that sum are identified, A and B are not."""
+    size = np.geomspace(1e7, 1e10, 12)
+    law, theta = laws["chinchilla_shared"], laws["chinchilla_shared"].example.theta
+    x = {"parameters": size, "tokens": 20 * size}
+    found = fit("chinchilla_shared", Points({**x, "loss": law.predict(theta, x)}))
+    combined = found.certificate.combined
+    assert combined is not None
+    assert combined.apart == ("A", "B")
+    assert combined.theta["alpha"] == pytest.approx(theta["alpha"], rel=1e-6)
+    assert combined.theta["A"] == pytest.approx(theta["A"] + theta["B"] * 20 ** -theta["alpha"], rel=1e-5)
+    # With one of the two known, nothing is left open.
+    held = fit("chinchilla_shared", Points({**x, "loss": law.predict(theta, x)}), fixed={"B": theta["B"]})
+    assert held.theta["A"] == pytest.approx(theta["A"], rel=1e-5)
 
 
 def test_as_many_parameters_as_points_give_no_errors() -> None:

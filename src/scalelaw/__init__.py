@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .allocate import Allocation as Allocation
     from .allocate import allocate as allocate
+    from .ample import ample as ample
     from .backtest import Backtest as Backtest
     from .backtest import backtest as backtest
     from .diagnostics import diagnose as diagnose
@@ -78,6 +79,7 @@ _HOME = {
     "Trials": "trials",
     "Verdict": "verdict",
     "allocate": "allocate",
+    "ample": "ample",
     "backtest": "backtest",
     "check": "verdict",
     "diagnose": "diagnostics",

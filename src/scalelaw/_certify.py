@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from ._inference import Spread
 from ._problem import Problem
 from ._search import Found, pushes
 
-__all__ = ["certify", "judge", "zeros"]
+__all__ = ["apart", "certify", "judge", "ladder_of", "zeros"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -110,6 +110,11 @@ def judge(
 ) -> tuple[FitStatus, str]:
     """The status, and its sentence with the names filled in."""
     law = problem.law
+    if (ladder := ladder_of(problem)) is not None:
+        return FitStatus.NOT_IDENTIFIED, (
+            f"{ladder} on every row, so {_listed(apart(problem))} cannot be told apart; "
+            "only predictions along that ladder mean anything. Add runs off the ladder."
+        )
     if not sound and (certificate.condition_scaled < 1e12 or max(abs(value) for value in theta.values()) >= 1e300):
         return FitStatus.NOT_CONVERGED, FitStatus.NOT_CONVERGED.value
     lost = [name for term in law.terms if theta[term.coefficient] == 0 for name in term.powers.values()]
@@ -118,15 +123,6 @@ def judge(
             f"The data show no term with {', '.join(dict.fromkeys(lost))}: its coefficient is 0. "
             "Use a law without it, or a wider range of sizes."
         )
-    if len(problem.x) > 1:
-        design = np.stack([np.ones(len(problem.y)), *problem.x.values()], axis=1)
-        centred = design[:, 1:] - design[:, 1:].mean(axis=0)
-        singular = np.linalg.svd(centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300), compute_uv=False)
-        if singular[-1] < 1e-6:
-            return FitStatus.NOT_IDENTIFIED, (
-                f"{' and '.join(law.columns)} move together on every row, so their terms cannot be told apart; "
-                "only predictions along that ladder mean anything. Add runs off the ladder."
-            )
     if not sound or certificate.condition_scaled > 1e12:
         names = [
             law.names[k]
@@ -145,3 +141,38 @@ def judge(
             f"The minimum lies on a bound of {', '.join(certificate.active)}; its error there is one-sided and not given.",
         )
     return FitStatus.CONVERGED, FitStatus.CONVERGED.value
+
+
+def ladder_of(problem: Problem) -> str | None:
+    """How the inputs move together, in words, where they do so on every row: `tokens = 20 parameters`; else None."""
+    if len(problem.x) < 2 or len(apart(problem)) < 2:
+        return None
+    centred = np.stack(list(problem.x.values()), axis=1)
+    middle = centred.mean(axis=0)
+    centred = centred - middle
+    singular = np.linalg.svd(centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300), compute_uv=False)
+    if singular[-1] >= 1e-6:
+        return None
+    first, second = problem.law.columns[:2]
+    total = float(centred[:, 0] @ centred[:, 0])
+    slope = float(centred[:, 0] @ centred[:, 1]) / total if total > 0 else math.nan
+    if len(problem.x) > 2 or not np.isfinite(slope) or not np.allclose(centred[:, 1], slope * centred[:, 0], atol=1e-5):
+        return f"{_listed(problem.law.columns)} move together"
+    if slope == 0:
+        return f"{second} are the same"
+    power = "" if abs(slope - 1) < 1e-5 else f"^{slope:.3g}"
+    return f"{second} = {math.exp(middle[1] - slope * middle[0]):.4g} {first}{power}"
+
+
+def apart(problem: Problem) -> tuple[str, ...]:
+    """The free parameters that one ladder cannot separate: all but a constant term, and but an exponent that both terms share."""
+    law = problem.law
+    constant = {term.coefficient for term in law.terms if not term.powers} or {"E"}
+    free = [k for k, name in enumerate(law.names) if name not in constant and np.any(problem.basis[k])]
+    bent = [k for k in free if not law.parameters[k].linear]
+    shared = len(np.unique(problem.basis[bent] == 1.0, axis=0)) == 1 and len(free) > len(bent)
+    return tuple(law.names[k] for k in free if not (shared and k in bent))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

@@ -18,7 +18,7 @@ from ._problem import Problem
 from .laws import Law
 from .laws._jet import Jet, exp, log
 
-__all__ = ["Certificate", "Fit", "FitStatus", "Runner"]
+__all__ = ["Certificate", "Combined", "Fit", "FitStatus", "Runner"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -44,6 +44,44 @@ class Runner:
 
 
 @dataclass(frozen=True)
+class Combined:
+    """What runs on one ladder do identify, where both variables move together.
+
+    Args:
+        ladder: how they move together, in words.
+        apart: the parameters that cannot be told from each other.
+        law, over, formula: the law of one variable that holds along the ladder.
+        theta, stderr: its parameters and their standard errors.
+    """
+
+    ladder: str
+    apart: tuple[str, ...]
+    law: str
+    over: str
+    formula: str
+    theta: Mapping[str, float]
+    stderr: Mapping[str, float]
+
+    @property
+    def message(self) -> str:
+        """In a sentence."""
+        values = ", ".join(f"{name} = {value:.4g}" for name, value in self.theta.items())
+        return f"Along the ladder {self.formula} holds, with {values} and x = {self.over}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "ladder": self.ladder,
+            "apart": list(self.apart),
+            "law": self.law,
+            "over": self.over,
+            "formula": self.formula,
+            "theta": dict(self.theta),
+            "stderr": {name: _plain(value) for name, value in self.stderr.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Certificate:
     """Why a fit may be believed.
 
@@ -60,6 +98,7 @@ class Certificate:
         active: parameters on a bound.
         runners: other minima within 1 %.
         iterations: Newton steps.
+        combined: what runs on one ladder do identify; None where the inputs move separately.
     """
 
     gradient: float
@@ -73,6 +112,7 @@ class Certificate:
     active: tuple[str, ...]
     runners: tuple[Runner, ...]
     iterations: int
+    combined: Combined | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; None where a number is infinite."""
@@ -88,6 +128,7 @@ class Certificate:
             "active": list(self.active),
             "runners": [{"theta": dict(each.theta), "value": each.value} for each in self.runners],
             "iterations": self.iterations,
+            "combined": None if self.combined is None else self.combined.to_dict(),
         }
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._certify import certify, judge, zeros
-from ._fitted import Certificate, Fit, FitStatus, Runner
+from ._certify import apart, certify, judge, ladder_of, zeros
+from ._fitted import Certificate, Combined, Fit, FitStatus, Runner
 from ._inference import spread
 from ._objective import Absolute, Huber, LeastSquares, Objective
 from ._problem import Problem
@@ -25,7 +25,19 @@ from ._starts import floors_of
 from .errors import DataError, InputError, UnknownNameError
 from .laws import Law, resolve
 
-__all__ = ["Absolute", "Certificate", "Fit", "FitStatus", "Huber", "LeastSquares", "Objective", "Runner", "Table", "fit"]
+__all__ = [
+    "Absolute",
+    "Certificate",
+    "Combined",
+    "Fit",
+    "FitStatus",
+    "Huber",
+    "LeastSquares",
+    "Objective",
+    "Runner",
+    "Table",
+    "fit",
+]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -96,7 +108,9 @@ def _fit(
     _enough(problem, bound)
     minima, free, basins = search(problem, values)
     found = Found(minima, free, basins, lowest(minima, free, problem))
-    return _fitted(problem, found, _Source(bound, column, dropped))
+    result = _fitted(problem, found, _Source(bound, column, dropped))
+    ladder = ladder_of(problem) if result.status is FitStatus.NOT_IDENTIFIED else None
+    return result if ladder is None else _on_ladder(result, ladder, values)
 
 
 @dataclass(frozen=True)
@@ -264,4 +278,45 @@ def _fitted(problem: Problem, found: Found, source: _Source) -> Fit:
         digest=digest.hexdigest()[:16],
         problem=problem,
         u=u,
+    )
+
+
+@dataclass(frozen=True)
+class _Ladder:
+    """The rows of a fit as a table of one input."""
+
+    columns: Mapping[str, Array]
+
+    def numbers(self, name: str) -> Array:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+
+def _on_ladder(result: Fit, ladder: str, values: Array) -> Fit:
+    """The same result with the law of one variable that its rows do identify."""
+    law, problem = result.law, result.problem
+    table = _Ladder({"x": np.exp(next(iter(problem.x.values()))), "y": values, "weight": problem.weight})
+    # A power law has no floor where the law of both has none.
+    simple = "saturating" if "E" in law.names else "power"
+    try:
+        along = fit(simple, table, over="x", outcome="y", weights="weight", objective=problem.objective)
+    except DataError:
+        return result
+    if along.status not in (FitStatus.CONVERGED, FitStatus.AT_BOUND):
+        return result
+    combined = Combined(
+        ladder=ladder,
+        apart=apart(problem),
+        law=simple,
+        over=law.columns[0],
+        formula=along.law.formula,
+        theta=along.theta,
+        stderr=along.stderr,
+    )
+    return replace(
+        result,
+        certificate=replace(result.certificate, combined=combined),
+        message=f"{result.message} {combined.message}",
     )
