@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -40,8 +41,6 @@ def start(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
 
 def ladder(rates: tuple[float, ...] = RATES, seeds: int = 2) -> list[dict[str, float]]:
     """Runs whose best rate falls as width^-0.4 and whose tuned loss is 1 + 4 width^-0.5."""
-    import math
-
     rows: list[dict[str, float]] = []
     for width in WIDTHS:
         best = 3e-3 * (width / 16) ** -0.4
@@ -481,6 +480,25 @@ def test_a_read_only_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> N
     for words in (("import", data, "--storage", folder / "study.db"), ("export", data, "-o", folder / "out.csv")):
         assert "locked" in told(capsys, *words)
     assert list(folder.iterdir()) == []
+
+
+def test_hyper_adds_to_the_known_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {**row, "damping": damping, "loss": row["loss"] * math.exp(0.02 * math.log(damping / 2) ** 2)}
+        for row in ladder(seeds=1)
+        for damping in (0.5, 1.0, 2.0, 4.0, 8.0)
+    ]
+    path = csv(tmp_path / "two.csv", rows)
+    found = object_of(capsys, "optimum", path, "--hyper", "damping", "--at", "width=1024")
+    assert set(found["law"]) == {"learning_rate", "damping"}
+    assert found["at"]["damping"]["value"] == pytest.approx(2, rel=0.02)
+    assert found["at"]["learning_rate"]["value"] == pytest.approx(3e-3 * 64**-0.4, rel=0.05)
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({"width": 1024, "learning_rate": 3e-3 * 64**-0.4, "damping": 100.0, "loss": 1.6}))
+    judged = object_of(capsys, "check", path, run, "--hyper", "damping", code=3)
+    assert judged["suspects"][0]["hyperparameter"] == "damping"
+    assert "cannot be tuned" in told(capsys, "optimum", path, "--hyper", "loss")
+    assert "no column 'dampin'" in told(capsys, "optimum", path, "--hyper", "dampin")
 
 
 def test_losses_that_are_not_finite_are_kept_as_diverged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

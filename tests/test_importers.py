@@ -203,7 +203,7 @@ def test_filters_may_name_columns_that_nobody_claims(tmp_path: Path) -> None:
     table = load(path, where="data == 'c4' and width > 64")
     assert table["loss"].tolist() == [2]
     assert load(path, outcome="val_c4")["loss"].tolist() == [5, 4, 8]
-    assert load(path, keep=["val_c4"])["val_c4"].tolist() == [5, 4, 8]
+    assert load(path, hyper=["val_c4"])["val_c4"].tolist() == [5, 4, 8]
     with pytest.raises(DataError, match="no row meets"):
         load(path, where="width > 1e9")
     with pytest.raises(DataError, match="unknown column"):

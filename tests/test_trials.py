@@ -227,3 +227,13 @@ def test_digests_do_not_confuse_texts() -> None:
 def test_a_filter_and_a_mask_select_the_same_rows() -> None:
     table = Trials.from_columns({"width": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
     assert table.where("width >= 2").digest == table.where(np.array([False, True, True])).digest
+
+
+def test_a_scale_that_is_counted_as_a_hyperparameter_is_tuned_not_run_over() -> None:
+    table = Trials.from_columns({"parameters": [1e6, 1e7], "depth": [2.0, 4.0], "loss": [3.0, 2.5]}).counting(["depth"])
+    assert table.scales == ("parameters",)
+    assert table.hyperparameters == ("depth",)
+    assert table.finished.hyperparameters == ("depth",)
+    for name in ("loss", "status", "width"):
+        with pytest.raises(DataError):
+            table.counting([name])

@@ -9,7 +9,7 @@ the driver waiting.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -197,7 +197,7 @@ def load(
     where: str | None = None,
     outcome: str | None = None,
     *,
-    keep: Sequence[str] = (),
+    hyper: Sequence[str] = (),
 ) -> Trials:
     """DATA: a store, or a file or folder that an importer recognises, as a table.
 
@@ -207,32 +207,38 @@ def load(
         where: only the rows that meet this condition, for example `width <= 512 and learning_rate == 3e-4`. It may name
             columns of the source that no quantity claims.
         outcome: another column that takes the place of the loss.
-        keep: columns to keep although no quantity claims them.
+        hyper: columns to count as hyperparameters besides those of `notation`, although no quantity may claim them.
 
     Raises:
         DataError: there is nothing there, nothing recognises it, or its contents are wrong; the message says where.
         StoreError: it is a store that cannot be read.
     """
-    path = Path(str(path).removeprefix("sqlite:///"))
-    named = parse_mapping(mapping) if mapping else {}
-    if _is_store(path):
-        with Store(path, read_only=True) as store:
-            table = store.table()
-        if outcome:
-            named = {**named, "loss": outcome}
-        for name, column in named.items():
-            table = table.with_column(name, table.numbers(_resolve(column, table)) if name == "loss" else table[column])
-    else:
-        if outcome:
-            named = {**named, "loss": outcome}
-        kept = {*keep, *(names_in(where) if where else ())}
-        table = recognise(path).read(path, named, kept)
+    hyper = [known.column if (known := quantity(name)) else name for name in hyper]
+    path, table = _read(path, mapping, outcome, {*hyper, *(names_in(where) if where else ())})
+    table = table.counting(hyper)
     if not where:
         return table
     rows = table.where(where)
     if not len(rows):
         raise DataError(f"no row meets --where {where!r}", str(path), "Loosen the condition")
     return rows
+
+
+def _read(
+    path: str | Path, mapping: Mapping[str, str] | str | None, outcome: str | None, keep: Collection[str]
+) -> tuple[Path, Trials]:
+    """A store, or a file or folder that an importer recognises, with the columns of `keep` although no quantity claims them."""
+    path = Path(str(path).removeprefix("sqlite:///"))
+    named = parse_mapping(mapping) if mapping else {}
+    if outcome:
+        named = {**named, "loss": outcome}
+    if not _is_store(path):
+        return path, recognise(path).read(path, named, keep)
+    with Store(path, read_only=True) as store:
+        table = store.table()
+    for name, column in named.items():
+        table = table.with_column(name, table.numbers(_resolve(column, table)) if name == "loss" else table[column])
+    return path, table
 
 
 def find_run(
@@ -246,7 +252,7 @@ def find_run(
     """
     path = Path(run)
     if path.exists():
-        table = load(path, mapping, outcome=outcome)
+        path, table = _read(path, mapping, outcome, data.hyper if data is not None else ())
         if len(table) != 1:
             raise RunError(f"holds {len(table)} rows where one run belongs", str(path), "Keep the row of the run to be judged")
         return table

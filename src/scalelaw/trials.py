@@ -36,12 +36,14 @@ class Trials:
         source: where the rows came from, for messages.
         ignored: columns of the source that no quantity claimed.
         notes: what else the reader of the source should know, a sentence each, for example rows that stood there twice.
+        hyper: columns that the user counts as hyperparameters besides notation's; a scale among them is tuned, not run over.
     """
 
     columns: Mapping[str, np.ndarray]
     source: str = "trials"
     ignored: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    hyper: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         lengths = {len(column) for column in self.columns.values()}
@@ -116,12 +118,29 @@ class Trials:
     @property
     def scales(self) -> tuple[str, ...]:
         """Scale columns that hold numbers, in notation's order."""
-        return tuple(name for name in SCALES if name in self.columns and self.columns[name].dtype != object)
+        numbers = (name for name in SCALES if name in self.columns and self.columns[name].dtype != object)
+        return tuple(name for name in numbers if name not in self.hyper)
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        """Hyperparameter columns, in notation's order."""
-        return tuple(name for name in HYPERPARAMETERS if name in self.columns)
+        """Hyperparameter columns: notation's, in its order, then those that the user named."""
+        return tuple(dict.fromkeys(name for name in (*HYPERPARAMETERS, *self.hyper) if name in self.columns))
+
+    def counting(self, names: Iterable[str]) -> Trials:
+        """The same table with `names` counted as hyperparameters too.
+
+        Raises:
+            DataError: a name is no column, or what came of a run or which run it is.
+        """
+        names = tuple(names)
+        for name in names:
+            known = QUANTITIES.get(name)
+            if known is not None and known.kind in (Kind.OUTCOME, Kind.IDENTITY):
+                raise DataError(
+                    f"{name} is no setting, so it cannot be tuned", self.source, "Name a column that was set before the run"
+                )
+            self.numbers(name)
+        return replace(self, hyper=tuple(dict.fromkeys((*self.hyper, *names))))
 
     def varying(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of `names` that take more than one value."""

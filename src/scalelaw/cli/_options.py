@@ -95,12 +95,12 @@ def new(path: Path, suffixes: tuple[str, ...], force: bool) -> None:
 
 
 def read(
-    data: Path, mapping: str | None = None, where: str | None = None, outcome: str | None = None, keep: list[str] | None = None
+    data: Path, mapping: str | None = None, where: str | None = None, outcome: str | None = None, hyper: list[str] | None = None
 ) -> Trials:
-    """The trials of DATA, renamed and filtered as the options say; `keep` names columns that only the user knows."""
+    """The trials of DATA, renamed and filtered as the options say; `hyper` names columns to count as hyperparameters."""
     from ..store import load
 
-    return load(data, mapping, where, outcome, keep=keep or ())
+    return load(data, mapping, where, outcome, hyper=columns(hyper, "--hyper") or ())
 
 
 @contextlib.contextmanager

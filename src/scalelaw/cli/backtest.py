@@ -28,11 +28,11 @@ def backtest(
     """
     from .. import backtest as verify
 
-    names, tuned = columns(over, "--over"), columns(hyper, "--hyper")
+    names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome, keep=hyper)
+    trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        found = verify(trials, over=names, hyper=tuned, law=law, fixed=fixed, level=level)
+        found = verify(trials, over=names, law=law, fixed=fixed, level=level)
     if as_json:
         emit(found.to_dict())
         return

@@ -41,12 +41,12 @@ def check(
     """
     from .. import check as judge
 
-    names, tuned = columns(over, "--over"), columns(hyper, "--hyper")
+    names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome, keep=hyper)
+    trials = read(data, mapping, where, outcome, hyper)
     judged = _run(run, trials, mapping, outcome)
     with naming(data):
-        verdict = judge(trials, judged, level=level, fixed=fixed, over=names, hyper=tuned, law=law)
+        verdict = judge(trials, judged, level=level, fixed=fixed, over=names, law=law)
     if as_json:
         emit(verdict.to_dict())
     else:

@@ -40,11 +40,10 @@ def fit(
 
     chosen = resolve(law)
     names = columns(over, "--over") or (None if chosen.inputs == ("x",) else chosen.inputs)
-    tuned = columns(hyper, "--hyper")
     share(level)
-    trials = read(data, mapping, where, outcome, keep=hyper)
+    trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        edge = frontier(trials, over=names, hyper=tuned, fixed=fixed)
+        edge = frontier(trials, over=names, fixed=fixed)
         found = fitted(chosen, edge)
     if as_json:
         emit(found.to_dict(level))

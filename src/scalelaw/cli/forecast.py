@@ -36,13 +36,13 @@ def forecast(
     """
     from .. import forecast as predict
 
-    target, tuned = point(at), columns(hyper, "--hyper")
-    used = setting(with_, more=tuned or ())
+    target = point(at)
+    used = setting(with_, more=columns(hyper, "--hyper") or ())
     names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome, keep=hyper)
+    trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        found = predict(trials, target, over=names, hyper=tuned, law=law, fixed=fixed, with_=used, level=level)
+        found = predict(trials, target, over=names, law=law, fixed=fixed, with_=used, level=level)
     if as_json:
         emit(found.to_dict())
         return

@@ -39,11 +39,11 @@ def optimum(
     from ..optimum import optimum as best
 
     target = point(at) if at else None
-    names, tuned = columns(over, "--over"), columns(hyper, "--hyper")
+    names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome, keep=hyper)
+    trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        found = best(trials, over=names, hyper=tuned, at=target, level=level)
+        found = best(trials, over=names, at=target, level=level)
     if as_json:
         emit(found.to_dict())
         return
@@ -52,9 +52,9 @@ def optimum(
     scales(found.frontier)
     for each in found.optima.values():
         safe = each.safe_ratio()
-        told = f"A {each.hyper} kept from a smaller model costs 2 % of the loss in one {number(safe.value, 2)} times larger"
         least = f"{number(safe.low, 2)} or more" if math.isinf(safe.high) else interval(safe.low, safe.high, 2)
-        say(f"{told} ({level:.0%} interval: {least}).")
+        ratio = "none, however much" if math.isinf(safe.value) else f"one {number(safe.value, 2)} times"
+        say(f"Kept from a smaller model, {each.hyper} costs 2 % of the loss in {ratio} larger ({level:.0%} interval: {least}).")
     basis(found.frontier, asked=over is not None)
     show_findings(diagnose(trials, found.frontier))
     ignored(trials)
