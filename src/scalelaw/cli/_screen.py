@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["basis", "draw", "gap", "ignored", "interval", "note", "number", "places", "say", "screen", "show_findings", "table"]
 
 PIPED_WIDTH = 120
+LONGEST_WORD = 24
 
 
 class Finding(Protocol):
@@ -139,8 +140,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str
     from rich.text import Text
 
     grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, show_edge=False)
-    for name in head:
-        grid.add_column(name, justify="left" if name in left else "right", overflow="fold", no_wrap=name not in left)
+    rows = list(rows)
+    for place, name in enumerate(head):
+        # Numbers stay whole; words may be wrapped, between words.
+        words = [word for row in rows for word in row[place].split()] if name in left else []
+        least = min(max(map(len, words), default=0), LONGEST_WORD)
+        grid.add_column(
+            name, justify="left" if name in left else "right", overflow="fold", no_wrap=name not in left, min_width=least
+        )
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     gap()
