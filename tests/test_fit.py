@@ -214,7 +214,7 @@ def test_tables_that_no_method_can_fit_are_told_in_one_line(columns: dict[str, l
 
 def test_wrong_calls() -> None:
     data = saturating(WIDTHS)
-    with pytest.raises(UnknownNameError, match="did you mean 'alpha'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'alpha'"):
         fit("saturating", data, over="width", fixed={"alfa": 1.0})
     with pytest.raises(InputError, match="out of order"):
         fit("saturating", data, over="width", bounds={"alpha": (1.0, 0.5)})

@@ -53,7 +53,7 @@ def test_a_law_is_bound_to_columns_without_changing_the_member() -> None:
 
 
 def test_wrong_names_are_told_in_one_line() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'chinchilla'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'chinchilla'"):
         resolve("chinchila")
     with pytest.raises(InputError, match="no variant"):
         resolve("power:2")

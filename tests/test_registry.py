@@ -47,7 +47,7 @@ def test_a_member_is_made_once(shapes: OpenSet[object]) -> None:
 
 
 def test_a_name_outside_the_set_offers_the_near_one(shapes: OpenSet[object]) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown shape 'circel'.*did you mean 'circle'"):
+    with pytest.raises(UnknownNameError, match=r"unknown shape 'circel'.*Did you mean 'circle'"):
         _ = shapes["circel"]
 
 

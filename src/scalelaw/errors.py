@@ -52,7 +52,7 @@ class InputError(ScalelawError):
     def __init__(self, what: str, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
         head = f"{where}: {what}" if where else what
-        super().__init__(" ".join(part if part.endswith(("?", "!", "...")) else f"{part}." for part in (head, mend) if part))
+        super().__init__(" ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in (head, mend) if part))
 
 
 class StudyError(InputError):
@@ -81,8 +81,8 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         known = sorted(known)
         close = near(name, known)
-        hint = f"did you mean {close!r}? " if close else ""
-        super().__init__(f"unknown {kind} {name!r}", where, f"{hint}known: {', '.join(known) or 'none'}")
+        hint = f"Did you mean {close!r}? " if close else ""
+        super().__init__(f"unknown {kind} {name!r}", where, f"{hint}Known: {', '.join(known) or 'none'}")
 
 
 class MissingExtraError(InputError):
