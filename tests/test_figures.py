@@ -312,3 +312,21 @@ def test_the_width_study_of_the_blog(reference_data: Path) -> None:
     rates = data.panel("rate_heatmap").marks_of(Role.RUN, Cells)[0].columns
     published = [2e-3, 1e-3, 1e-3, 1e-3, 6e-4, 6e-4, 3e-4, 3e-4, 2e-4, 1e-4, 1e-4, 6e-5]
     assert [rates[int(place)] for place in best.x] == pytest.approx(published)
+
+
+@pytest.mark.parametrize("odd", [{"width": 0.0, "learning_rate": 1e-3}, {"width": 64.0, "learning_rate": 0.0}])
+def test_what_has_no_place_on_a_logarithmic_axis_is_left_out(odd: dict[str, float]) -> None:
+    rows = [
+        {"width": w, "learning_rate": r, "loss": (3 - 0.1 * w**0.3) * (1 + 0.02 * math.log(r * w) ** 2)}
+        for w in (32.0, 64.0, 128.0)
+        for r in (1e-3, 3e-3, 1e-2)
+    ]
+    names = ("width", "learning_rate", "loss")
+    clean, more = (
+        Trials.from_columns({name: [row[name] for row in table] for name in names})
+        for table in (rows, [*rows, {**odd, "loss": 2.0}])
+    )
+    for name in ("loss_vs_scale", "loss_vs_rate", "rate_heatmap"):
+        assert json.dumps(figures[name].data(more).to_dict()["panels"]) == json.dumps(
+            figures[name].data(clean).to_dict()["panels"]
+        )

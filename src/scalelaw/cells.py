@@ -76,8 +76,9 @@ def default_over(trials: Trials, at: Mapping[str, Any] | None = None) -> tuple[s
 
 def _determines(table: Mapping[str, Array], names: tuple[str, ...], other: str) -> bool:
     """Whether equal values of `names` always come with equal values of `other`."""
-    left = np.stack([np.round(np.log(table[name]), 6) for name in names], axis=1)
-    right = np.round(np.log(table[other]), 3)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a size of zero is told where it is used
+        left = np.stack([np.round(np.log(table[name]), 6) for name in names], axis=1)
+        right = np.round(np.log(table[other]), 3)
     both = np.unique(np.concatenate([left, right[:, None]], axis=1), axis=0)
     return len(both) == len(np.unique(left, axis=0))
 

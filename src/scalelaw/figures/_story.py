@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Best", "Cell", "Curve", "Run", "Size", "Story", "gather", "grid", "numbers"]
 
 _POINTS = 80
+_SMALLEST = 1e-40
 _NAN = float("nan")
 
 
@@ -169,7 +170,13 @@ def _cells(
     """Cells by size and rate. Seeds are averaged; of several settings of `others` the best one counts."""
     names = [*over, *([rate] if rate else []), *others]
     keys = np.stack([trials.numbers(name) for name in names], axis=1)
-    known = np.asarray(np.isfinite(keys[:, : len(over)]).all(axis=1))
+    # Sizes and rates are drawn on logarithmic axes; a rate may be unknown.
+    sizes, rates = keys[:, : len(over)], keys[:, len(over) : len(over) + bool(rate)]
+    known = np.asarray((np.isfinite(sizes) & (sizes > 0)).all(axis=1) & ~(rates <= 0).any(axis=1))
+    if np.any((sizes[known] < _SMALLEST) | (sizes[known] > 1 / _SMALLEST)):
+        raise DataError(
+            f"a size beyond {_SMALLEST:g} to {1 / _SMALLEST:g} cannot be drawn", trials.source, "Use another unit, or mend it"
+        )
     trials, keys = trials.where(known), keys[known]
     loss = trials.numbers("loss")
     status = trials["status"] if "status" in trials else np.full(len(trials), Status.COMPLETE.name, dtype=object)
