@@ -482,6 +482,26 @@ def test_a_read_only_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimum", "DATA", "--at", "tokens=1e9"),
+        ("forecast", "DATA", "--at", "tokens=1e9"),
+        ("report", "DATA", "-o", "r.html", "--at", "tokens=1e9"),
+        ("plot", "loss_vs_scale", "DATA", "--at", "tokens=1e9"),
+        ("forecast", "DATA", "--at", "width=1024", "--with", "learning_rate=7"),
+    ],
+)
+def test_a_point_or_setting_that_the_data_lack(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(data.parent)
+    asked = [str(data) if word == "DATA" else word for word in words]
+    says = told(capsys, *asked, *(("--json",) if words[0] == "plot" else ()))
+    assert ("lacks width" if "--with" not in words else "no finished run at learning_rate=7") in says
+    assert not Path("r.html").exists()
+
+
 def test_hyper_adds_to_the_known_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {**row, "damping": damping, "loss": row["loss"] * math.exp(0.02 * math.log(damping / 2) ** 2)}

@@ -177,7 +177,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 def test_an_unknown_column_is_refused_with_the_near_one() -> None:
     table = Trials.from_columns({"width": [1.0], "loss": [1.0]})
-    with pytest.raises(DataError, match="did you mean 'width'"):
+    with pytest.raises(DataError, match="Did you mean 'width'"):
         _ = table["widht"]
     with pytest.raises(DataError, match="holds text"):
         Trials.from_columns({"width": ["big"], "loss": [1.0]}).numbers("width")

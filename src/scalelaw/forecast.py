@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from .laws import Law
 from .optimum import Optima, optimum
 from .response import Array
 from .stack import Ladder, Mixture, Stack
-from .trials import Trials
+from .trials import Trials, place
 
 __all__ = ["FixedForecast", "Forecast", "LawWeight", "Reach", "forecast"]
 
@@ -157,11 +156,11 @@ def forecast(
         hyper: see `frontier`.
         law: one law or several to stack; default for one scale `log_linear`, `power` and `saturating`.
         fixed: forecast from the runs at one setting, as they stand.
-        with_: that setting, for the forecast beside; default `kept_setting`.
+        with_: that setting, for the forecast beside too; default `kept_setting`.
         level: of every interval.
 
     Raises:
-        DataError: one size only, no law for these scales, or a target that does not name them.
+        DataError: one size only, no law for these scales, a target that does not name them, or a setting that was never run.
     """
     if not 0 < level < 1:
         raise DataError(f"a level of {level:g} is no probability", "level", "Give a number between 0 and 1, such as 0.9")
@@ -170,7 +169,7 @@ def forecast(
     if edge is None:
         over = default_over(trials, at) if over is None else over
         edge = frontier(trials, over=over, hyper=hyper, fixed=fixed, settings=with_ if fixed else None)
-    point = _point(edge, at)
+    point = place(edge.over, at)
     ladder = Ladder(edge, law)
     stack = ladder.stack()
     checks = backtest(ladder, level=level)
@@ -208,18 +207,6 @@ def _interval(mixture: Mixture, level: float) -> tuple[float, float, float]:
 def _laws(stack: Stack) -> tuple[LawWeight, ...]:
     pairs = sorted(zip(stack.weights, stack.members, strict=True), key=lambda each: -each[0])
     return tuple(LawWeight(member.fit.law.name, float(weight), member.fit) for weight, member in pairs)
-
-
-def _point(edge: Frontier, at: Mapping[str, float]) -> dict[str, float]:
-    missing = [name for name in edge.over if name not in at]
-    if missing:
-        have = ", ".join(edge.over)
-        raise DataError(f"the target lacks {', '.join(missing)}", "at", f"The law runs over {have}: give each of them")
-    point = {name: float(at[name]) for name in edge.over}
-    for name, value in point.items():
-        if not (math.isfinite(value) and value > 0):
-            raise DataError(f"{name} = {value:g} is no size", "at", "Give a positive number")
-    return point
 
 
 def _variance(edge: Frontier, stack: Stack, optima: Optima | None, point: Mapping[str, float]) -> dict[str, float]:
@@ -273,10 +260,12 @@ def _beside(
 ) -> FixedForecast | None:
     """The forecast from one setting's runs, or None where no setting was run at two sizes."""
     if edge.tuned:
-        setting = setting or kept_setting(trials, over=edge.over, hyper=edge.hyper)
+        asked, setting = bool(setting), setting or kept_setting(trials, over=edge.over, hyper=edge.hyper)
         try:
             kept = frontier(trials, over=edge.over, hyper=edge.hyper, fixed=True, settings=setting)
         except DataError:
+            if asked:
+                raise
             return None
     else:
         kept = edge

@@ -16,7 +16,7 @@ from .estimate import Effects, Estimate, quantile_t, random_effects
 from .fit import Fit, fit
 from .frontier import Frontier, frontier
 from .response import Array
-from .trials import Trials
+from .trials import Trials, place
 
 __all__ = ["Optima", "Optimum", "optimum"]
 
@@ -157,14 +157,11 @@ def optimum(
         weights = 1.0 / (effects.tau**2 + se**2)
         fitted = fit("optimum", edge.trials, over=edge.over, outcome=name, weights=weights)
         found[name] = Optimum(name, fitted, level, effects.tau, edge, effects)
-    return Optima(MappingProxyType(found), edge, None if at is None else {name: float(at[name]) for name in edge.over}, level)
+    return Optima(MappingProxyType(found), edge, None if at is None else place(edge.over, at), level)
 
 
 def _row(over: tuple[str, ...], point: Mapping[str, Any]) -> Array:
-    missing = [name for name in over if name not in point]
-    if missing:
-        raise DataError(f"the point lacks {', '.join(missing)}", "at", f"Give {', '.join(f'{name}=...' for name in over)}")
-    return np.array([1.0, *(math.log(float(point[name])) for name in over)])
+    return np.array([1.0, *map(math.log, place(over, point).values())])
 
 
 def _exp(value: float) -> float:

@@ -19,7 +19,7 @@ from .figures import figures
 from .forecast import Forecast, forecast
 from .frontier import kept_setting
 from .render import facts, page, short
-from .trials import Trials
+from .trials import Trials, place
 from .verdict import Verdict, check
 
 __all__ = ["Analysis", "analyse", "report"]
@@ -66,7 +66,7 @@ def analyse(
         DataError: no scale varies, or no run finished.
     """
     over = default_over(trials, at)
-    target = dict(at) if at is not None else _largest(trials, over)
+    target = place(over, at) if at is not None else _largest(trials, over)
     small = _smaller(trials, over, target, upto)
     try:
         if not small.any():
@@ -141,7 +141,8 @@ def _largest(trials: Trials, over: Sequence[str]) -> dict[str, float]:
 
 
 def _size(trials: Trials, over: Sequence[str]) -> NDArray[np.float64]:
-    return np.sum([np.log(trials.numbers(name)) for name in over], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no size is no run that a law is fitted to
+        return np.sum([np.log(trials.numbers(name)) for name in over], axis=0)
 
 
 def _smaller(

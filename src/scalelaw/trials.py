@@ -7,6 +7,7 @@ Numbers are float64 with NaN for "not known"; text columns hold strings. A loss 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from .trial import Status, Trial
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Trials"]
+__all__ = ["Trials", "place"]
 
 IDENTITIES = frozenset(name for name, each in QUANTITIES.items() if each.kind is Kind.IDENTITY)
 
@@ -99,7 +100,7 @@ class Trials:
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.columns:
             close = near(name, self.columns)
-            hint = f"did you mean {close!r}? " if close else ""
+            hint = f"Did you mean {close!r}? " if close else ""
             raise DataError(f"there is no column {name!r}", self.source, f"{hint}It has: {', '.join(self.columns)}")
         return self.columns[name]
 
@@ -211,6 +212,22 @@ class Trials:
             content = "\0".join(map(str, column)).encode() if column.dtype == object else column.tobytes()
             state.update(name.encode() + b"\0" + content)
         return state.hexdigest()[:16]
+
+
+def place(over: Sequence[str], at: Mapping[str, Any]) -> dict[str, float]:
+    """The point `at` in the scale columns `over`.
+
+    Raises:
+        DataError: it lacks one of them, or gives something else than a positive number.
+    """
+    missing = [name for name in over if name not in at]
+    if missing:
+        raise DataError(f"the point lacks {', '.join(missing)}", "at", f"The law runs over {', '.join(over)}: give each of them")
+    point = {name: float(at[name]) for name in over}
+    for name, value in point.items():
+        if not (math.isfinite(value) and value > 0):
+            raise DataError(f"{name} = {value:g} is no size", "at", "Give a positive number")
+    return point
 
 
 def _row(trial: Trial) -> dict[str, Any]:
