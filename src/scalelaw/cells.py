@@ -36,16 +36,24 @@ class Cell:
         z: logarithm of the settings, `(settings, hyperparameters)`.
         y: mean ln loss of each setting, `(settings,)`.
         count: runs behind each mean, `(settings,)`.
-        spread: summed squared deviations of ln loss within the settings, and their degrees of freedom.
+        squares: summed squared deviations of ln loss within each setting, `(settings,)`.
         bad: logarithm of the settings that diverged or stayed at chance, `(.., hyperparameters)`.
+        deviation: ln loss less its setting's mean by seed, `(settings, seeds)`, NaN where a seed is missing; None where the
+            table names no seeds.
     """
 
     point: Mapping[str, float]
     z: Array
     y: Array
     count: Array
-    spread: tuple[float, int]
+    squares: Array
     bad: Array
+    deviation: Array | None = None
+
+    @property
+    def spread(self) -> tuple[float, int]:
+        """Summed squared deviations within all settings, and their degrees of freedom."""
+        return float(self.squares.sum()), int(self.count.sum()) - len(self.count)
 
 
 def default_over(trials: Trials, at: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -124,6 +132,7 @@ def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[
     scale = np.stack([table[name] for name in over], axis=1)[whole]
     z = np.log(np.stack([table[name] for name in hyper], axis=1)[whole]) if hyper else np.zeros((int(whole.sum()), 0))
     y = np.log(loss[whole])
+    seed = finished.numbers("seed")[whole] if "seed" in finished and finished["seed"].dtype != object else None
     bad_scale, bad_z = _bad(trials, over, hyper)
     result: list[Cell] = []
     for point in np.unique(scale, axis=0):
@@ -132,10 +141,21 @@ def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[
         inverse = inverse.reshape(-1)
         count = np.bincount(inverse).astype(float)
         mean = np.bincount(inverse, y[rows]) / count
-        spread = (float(np.sum((y[rows] - mean[inverse]) ** 2)), int(rows.sum()) - len(settings))
+        away = y[rows] - mean[inverse]
         bad = bad_z[np.all(bad_scale == point, axis=1)]
-        result.append(Cell(dict(zip(over, map(float, point), strict=True)), settings, mean, count, spread, bad))
+        named = None if seed is None else _by_seed(away, inverse, seed[rows], len(settings))
+        squares = np.asarray(np.bincount(inverse, away**2), dtype=np.float64)
+        result.append(Cell(dict(zip(over, map(float, point), strict=True)), settings, mean, count, squares, bad, named))
     return result
+
+
+def _by_seed(away: Array, setting: NDArray[np.int64], seed: Array, settings: int) -> Array:
+    """Deviations as a table `(settings, seeds)`, averaged where a seed was run twice."""
+    names, place = np.unique(seed, return_inverse=True)
+    total, count = np.zeros((settings, len(names))), np.zeros((settings, len(names)))
+    np.add.at(total, (setting, place), away)
+    np.add.at(count, (setting, place), 1.0)
+    return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
 
 def _bad(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .cells import cells_of, names_of
 from .errors import DataError
+from .noise import seed_noise
 from .response import Array, Edge, Response, respond
 from .trials import Trials
 
@@ -27,10 +28,11 @@ class Frontier:
         hyper: hyperparameters that were tuned within scales.
         tuned: False where the rows stand as they are, at one setting per scale.
         trials: one row per scale with the columns of `over`, `loss`, `loss_se` (nats; NaN where nothing tells it), `count`,
-            `argmin_loss`, and per hyperparameter h: `h` (best value), `h_se` (standard error of ln h), `h_edge` (name of an
-            `Edge`).
+            `argmin_loss`, `seed_sd` (of ln loss near the best setting; NaN without replicates), and per hyperparameter h: `h`
+            (best value), `h_se` (standard error of ln h), `h_edge` (name of an `Edge`).
         curvature: d2 ln loss / d (ln h)^2, shared over the scales.
-        seed_sd: standard deviation of ln loss between seeds; None without replicates.
+        seed_sd: standard deviation of ln loss between seeds at the largest scale, whose noise a larger run resembles most; None
+            without replicates.
         noise: standard deviation of ln loss of one run about its bowl (seeds and lack of fit); None where not tuned.
         settings: the kept setting, where not tuned.
         response: the bowls behind it; None where not tuned.
@@ -109,6 +111,7 @@ def _tuned(trials: Trials, response: Response) -> Frontier:
     columns["loss_se"] = [math.exp(bowl.log_loss) * bowl.log_loss_se for bowl in bowls]
     columns["count"] = [bowl.count for bowl in bowls]
     columns["argmin_loss"] = [bowl.argmin for bowl in bowls]
+    columns["seed_sd"] = [bowl.seed_sd for bowl in bowls]
     for j, name in enumerate(response.hyper):
         columns[name] = [math.exp(bowl.best[j]) for bowl in bowls]
         columns[f"{name}_se"] = [math.sqrt(bowl.best_cov[j, j]) for bowl in bowls]
@@ -119,7 +122,7 @@ def _tuned(trials: Trials, response: Response) -> Frontier:
         tuned=True,
         trials=Trials.from_columns(columns, trials.source),
         curvature=MappingProxyType({name: float(response.hessian[j, j]) for j, name in enumerate(response.hyper)}),
-        seed_sd=response.seed_sd,
+        seed_sd=bowls[-1].seed_sd if math.isfinite(bowls[-1].seed_sd) else None,
         settings=MappingProxyType({}),
         source=trials,
         noise=response.noise,
@@ -135,20 +138,20 @@ def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: 
         setting = ", ".join(f"{name}={value:g}" for name, value in kept.items())
         raise DataError(f"no finished run at {setting}", trials.source, "Name a setting that was tried")
     cells = cells_of(rows, over, ())
-    squares, degrees = (sum(cell.spread[i] for cell in cells) for i in (0, 1))
-    seed_sd = math.sqrt(squares / degrees) if degrees >= 2 else None
+    seeds = seed_noise(cells, [np.ones(len(cell.y)) for cell in cells])
+    seed_sd = np.sqrt(seeds.total) if seeds.degrees else np.full(len(cells), np.nan)
     loss = np.array([float(np.exp(cell.y[0])) for cell in cells])
     count = np.array([float(cell.count[0]) for cell in cells])
     columns: dict[str, Any] = {name: [cell.point[name] for cell in cells] for name in over}
     columns["loss"], columns["count"] = loss, count
-    columns["loss_se"] = loss * seed_sd / np.sqrt(count) if seed_sd is not None else np.full(len(cells), np.nan)
+    columns["loss_se"], columns["seed_sd"] = loss * seed_sd / np.sqrt(count), seed_sd
     return Frontier(
         over,
         hyper,
         False,
         Trials.from_columns(columns, trials.source),
         MappingProxyType({}),
-        seed_sd,
+        float(seed_sd[-1]) if seeds.degrees else None,
         MappingProxyType(dict(kept)),
         rows,
     )

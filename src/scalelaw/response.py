@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cells import Cell, cells_of
+from .noise import SeedNoise, seed_noise
 from .trials import Trials
 
 __all__ = ["Bowl", "Edge", "Response", "Settings", "respond"]
@@ -71,6 +72,7 @@ class Bowl:
         hessian: second derivative of ln loss at the best setting.
         count: finished runs at this scale.
         argmin: lowest loss of any setting (mean over its seeds).
+        seed_sd: standard deviation of ln loss between seeds near the best setting; NaN without replicates.
     """
 
     point: Mapping[str, float]
@@ -82,6 +84,7 @@ class Bowl:
     hessian: Array
     count: int
     argmin: float
+    seed_sd: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,6 @@ class Response:
         hessian: shared curvature of ln loss, `(hyperparameters, hyperparameters)`.
         skew: shared cubic coefficients.
         noise: standard deviation of ln loss of one run about its bowl: seeds and lack of fit together.
-        seed_sd: standard deviation of ln loss between seeds; None without replicates.
         skipped: scales with too few settings to have a bowl.
     """
 
@@ -105,7 +107,6 @@ class Response:
     hessian: Array
     skew: Array
     noise: float
-    seed_sd: float | None
     skipped: tuple[Mapping[str, float], ...] = field(default=())
 
     def hessian_at(self, point: Mapping[str, float]) -> Array:
@@ -137,15 +138,13 @@ def respond(trials: Trials, over: Sequence[str], hyper: Sequence[str], settings:
     solver = _Solver(usable, tuple(over), settings)
     solver.run()
     skipped = tuple(cell.point for cell in cells if cell not in usable)
-    squares, degrees = (sum(cell.spread[i] for cell in cells) for i in (0, 1))
     return Response(
         tuple(over),
         tuple(hyper),
         tuple(solver.bowls()),
         solver.shared,
         solver.skew,
-        float(np.sqrt(solver.noise + solver.seeds)),
-        float(np.sqrt(squares / degrees)) if degrees >= 2 else None,
+        float(np.sqrt(solver.noise + solver.seeds.total.mean())),
         skipped,
     )
 
@@ -164,8 +163,7 @@ class _Solver:
         self.z = np.concatenate([cell.z for cell in cells])
         self.y = np.concatenate([cell.y for cell in cells])
         self.count = np.concatenate([cell.count for cell in cells])
-        squares, degrees = (sum(cell.spread[i] for cell in cells) for i in (0, 1))
-        self.seeds = squares / degrees if degrees >= 2 else 0.0
+        self.seeds = SeedNoise(np.zeros(len(cells)), 0.0, np.ones(len(cells)), 0.0)
         self.noise = 1e-6
         self.mu = np.array([cell.y.min() for cell in cells])
         self.centre = np.stack([cell.z[np.argsort(cell.y)[:3]].mean(axis=0) for cell in cells])
@@ -236,8 +234,11 @@ class _Solver:
 
     def _solve(self) -> None:
         X, prior = self._design()
-        soft = self.weights() * self.robust
-        base = self.seeds / self.count + self.noise
+        near = self.weights()
+        soft = near * self.robust
+        self.seeds = seed_noise(self.cells, [near[self.index == c] for c in range(len(self.cells))])
+        own = self.seeds.own[self.index] / self.count
+        base = own + self.noise
         w = soft / base
         A = (X * w[:, None]).T @ X + np.diag(prior)
         self.inverse = np.linalg.inv(A)
@@ -247,9 +248,9 @@ class _Solver:
         free = max(float(np.sum(soft * (1 - lever))), 1.0)
         # Noise beyond the seeds: lack of fit, or all of the noise where there are no replicates.
         total = float(np.sum(soft * residual**2)) / free
-        expected = float(np.sum(soft * (1 - lever) * self.seeds / self.count)) / free
-        self.noise = max(total - expected, 1e-8, 0.01 * self.seeds)
-        scaled = np.abs(residual) / np.sqrt(self.seeds / self.count + self.noise)
+        expected = float(np.sum(soft * (1 - lever) * own)) / free
+        self.noise = max(total - expected, 1e-8, 0.01 * float(self.seeds.total.mean()))
+        scaled = np.abs(residual) / np.sqrt(own + self.noise)
         self.robust = np.minimum(1.0, self.settings.huber / np.maximum(scaled * np.sqrt(soft), 1e-12))
         self.theta = theta
         self._unpack()
@@ -308,7 +309,7 @@ class _Solver:
             # The lowest point of a fitted bowl lies below the truth by half the curvature times the centre's variance.
             bias = 0.5 * float(np.trace(self.hessians[c] @ cov))
             at = self.hessians[c] @ (best - self.centre[c]) @ (best - self.centre[c]) / 2
-            variance = float(self.inverse[c, c]) + 2 * bias**2
+            variance = float(self.inverse[c, c] + self.seeds.common[c]) + 2 * bias**2
             result.append(
                 Bowl(
                     cell.point,
@@ -320,6 +321,7 @@ class _Solver:
                     self.hessians[c],
                     int(cell.count.sum()),
                     float(np.exp(cell.y.min())),
+                    float(np.sqrt(self.seeds.total[c])) if self.seeds.degrees else float("nan"),
                 )
             )
         return result

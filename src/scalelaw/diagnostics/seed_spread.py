@@ -43,8 +43,8 @@ class SeedSpread(Diagnostic):
         least, most = int(np.argmin(spread)), int(np.argmax(spread))
         return self.finding(
             f"The spread between seeds changes with size: {100 * spread[least]:.2g} % of the loss at "
-            f"{case.over[0]} {known[least][0]:g} and {100 * spread[most]:.2g} % at {known[most][0]:g}; "
-            f"intervals use {100 * math.sqrt(pooled):.2g} %.",
+            f"{case.over[0]} {known[least][0]:g} and {100 * spread[most]:.2g} % at {known[most][0]:g}, "
+            "over all settings; each size is trusted by its own spread near its best setting.",
             "Run more seeds at the largest sizes, whose noise a forecast inherits.",
         )
 
