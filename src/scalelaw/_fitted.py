@@ -184,7 +184,11 @@ class Fit:
 
     @property
     def stderr(self) -> dict[str, float]:
-        """Standard error of each parameter; NaN where the data give none, 0 where it is fixed."""
+        """Standard error of each parameter, the sizes as they are; NaN where the data give none, 0 where it is fixed.
+
+        An error that also counts which sizes were run, as most published ones do, is `resample.bootstrap(fit).stderr`, which
+        draws cells. It is the one to quote for a coefficient such as A, whose distribution is skew.
+        """
         with np.errstate(invalid="ignore"):
             root = np.sqrt(np.diag(self.covariance))
         return dict(zip(self.law.names, (float(each) for each in root), strict=True))

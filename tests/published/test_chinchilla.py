@@ -10,7 +10,7 @@ import pytest
 
 from scalelaw._newton import minimise
 from scalelaw.fit import FitStatus, fit
-from scalelaw.resample import bootstrap, profile
+from scalelaw.resample import Scheme, bootstrap, profile
 from scalelaw.testing.laws import Points
 
 pytestmark = pytest.mark.published
@@ -113,3 +113,12 @@ def test_profile_intervals_hold_the_published_values(chinchilla: Points) -> None
     for name, value in {"alpha": 0.3478, "beta": 0.3659, "E": 1.8169}.items():
         drawn = profile(found, name)
         assert drawn.low < value < drawn.high
+
+
+def test_the_errors_of_the_fit_are_those_at_the_sizes_as_they_are(chinchilla: Points) -> None:
+    """The wild bootstrap keeps the sizes and gives the same; drawing cells counts their choice too and gives more."""
+    found = fit("chinchilla", chinchilla)
+    wild, cells = (bootstrap(found, scheme=each, draws=600) for each in (Scheme.WILD, Scheme.CELL))
+    for name in ("E", "alpha", "beta"):
+        assert found.stderr[name] == pytest.approx(wild.stderr[name], rel=0.2)
+        assert found.stderr[name] < cells.stderr[name]
