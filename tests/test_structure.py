@@ -36,6 +36,7 @@ LAYERS = (
         "backtest",
         "forecast",
         "drift",
+        "suspects",
         "verdict",
     ),
     *(

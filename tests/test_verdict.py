@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scalelaw.errors import RunError
+from scalelaw.suspects import _unknown
 from scalelaw.testing.worlds import World
 from scalelaw.trials import Trials
 from scalelaw.verdict import Ruling, check
@@ -63,6 +64,40 @@ def test_detectable_factor_follows_from_the_curvature() -> None:
     assert found.detectable["learning_rate"] == pytest.approx(math.exp(math.sqrt(2 * visible / H)))
 
 
+def test_the_gap_is_shared_out_whole() -> None:
+    rate = 6 * math.exp(WORLD.law_rate(TARGET))
+    found = check(draw(), {"width": TARGET, "learning_rate": rate, "loss": WORLD.loss(TARGET) * 1.5})
+    assert found.unexplained is not None
+    assert sum(each.share for each in found.suspects) + found.unexplained == pytest.approx(1)
+    # Six times the best rate costs 1/2 H (ln 6)^2 = 14 %, and the gap is ln 1.5: about a third of it.
+    response = found.forecast.frontier.response
+    assert response is not None
+    cost = 0.5 * float(response.hessian_at(found.at)[0, 0]) * math.log(6) ** 2
+    assert found.suspects[0].share == pytest.approx(cost / math.log(1.5), abs=0.12)
+    assert found.suspects[0].probability < 0.5
+    assert f"{100 * found.unexplained:.0f} % stays unexplained" in found.message
+
+
+@pytest.mark.parametrize("sd", [0.01, 0.1, 0.5])
+def test_the_density_of_an_unknown_cause(sd: float) -> None:
+    random = np.random.default_rng(1)
+    cause = random.exponential(0.1, 400_000)
+    rest = cause + sd * random.standard_normal(cause.size)
+    edges = np.linspace(-2 * sd, 0.3 + 2 * sd, 12)
+    seen = np.histogram(rest, edges)[0] / rest.size
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    fine = np.linspace(edges[0], edges[-1], 1101)
+    density = np.exp(_unknown(fine, sd, np.full(fine.size, 0.5))[0])
+    middles = 0.5 * (density[1:] + density[:-1])
+    expected = [(fine[1] - fine[0]) * middles[100 * k : 100 * k + 100].sum() for k in range(11)]
+    np.testing.assert_allclose(seen, expected, atol=0.004)
+    # A draw of the cause given the rest has the mean of the causes that gave such a rest.
+    for k in (3, 6, 9):
+        near = np.abs(rest - middle[k]) < 0.1 * sd
+        _, drawn = _unknown(np.full(100_000, middle[k]), sd, random.uniform(size=100_000))
+        assert drawn.mean() == pytest.approx(cause[near].mean(), abs=0.02 * max(sd, 0.1))
+
+
 def test_json_is_the_contract() -> None:
     found = check(draw(), {"width": TARGET, "learning_rate": 0.05, "loss": 3.0})
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -78,6 +113,7 @@ def test_json_is_the_contract() -> None:
         "detectable",
         "findings",
         "suspects",
+        "unexplained",
     }
     assert wanted <= set(plain)
     assert plain["verdict"] == "OFF_LAW"

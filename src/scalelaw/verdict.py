@@ -18,7 +18,7 @@ from .forecast import Forecast, forecast
 from .frontier import Frontier, frontier
 from .laws import Law
 from .notation import quantity
-from .stack import Mixture
+from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
@@ -30,15 +30,6 @@ _POWER = 0.8
 _CLEAR = 0.2
 # ... and where an excess of this size in ln loss would have been seen.
 _BLIND = 0.10
-# Before the gap is seen: the chance that something else than the tuned hyperparameters is at fault, and its typical cost in ln
-# loss.
-_OTHER, _OTHER_COST = 0.2, 0.1
-# Standard deviation of a rate law's exponent beyond its own error, per nat of parameters beyond the data: exponents published
-# for one grid differ by 0.05-0.15 with the estimator, and rate laws bend.
-_BEND = 0.05
-# Relative scatter of the curvature between scales.
-_CURVATURE_SD = 0.3
-_DRAWS = 4000
 
 
 class Ruling(enum.Enum):
@@ -47,29 +38,6 @@ class Ruling(enum.Enum):
     ON_LAW = "The run is on the best-case law: no worse than tuned runs of this size are."
     OFF_LAW = "The run is off the best-case law: a tuned run of this size would hardly ever be this bad."
     UNDECIDED = "These data cannot tell whether the run is on the law."
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A hyperparameter that may explain the excess.
-
-    Args:
-        hyperparameter: its name.
-        share: expected share of the observed excess that its distance from the predicted best explains.
-        probability: that it explains more than anything else does, tuned or unknown.
-        used, best: the run's value, and the law's.
-    """
-
-    hyperparameter: str
-    share: float
-    probability: float
-    used: float
-    best: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        names = ("hyperparameter", "share", "probability", "used", "best")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +75,14 @@ class Verdict:
     settings: Mapping[str, float]
     forecast: Forecast = field(repr=False)
 
+    @property
+    def unexplained(self) -> float | None:
+        """Expected share of the gap that no suspect explains: a cause that was not tuned, the law's error, or chance.
+
+        None where nothing is suspected.
+        """
+        return max(1.0 - sum(each.share for each in self.suspects), 0.0) if self.suspects else None
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `scalelaw check`."""
         return {
@@ -125,6 +101,7 @@ class Verdict:
             "detectable_excess": self.detectable_excess,
             "findings": [each.to_dict() for each in self.findings],
             "suspects": [each.to_dict() for each in self.suspects],
+            "unexplained": self.unexplained,
         }
 
 
@@ -185,11 +162,11 @@ def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, fl
     p = 0.0 if diverged else 1.0 - float(mixture.cdf(np.array([log]))[0])
     ruling = Ruling.OFF_LAW if p < 1 - level else _within(p, visible)
     judged = _Judged(ruling, p, log - middle, visible, settings, diverged)
-    suspects = () if diverged or ruling is Ruling.ON_LAW else _suspects(expected, mixture, judged)
+    accused = () if diverged or ruling is Ruling.ON_LAW else suspects(expected, mixture, judged.gap, settings)
     value = None if diverged else math.exp(log)
     return Verdict(
         verdict=ruling,
-        message=_sentence(expected, judged, math.exp(middle), value, suspects),
+        message=_sentence(expected, judged, math.exp(middle), value, accused),
         expected=math.exp(middle),
         low=math.exp(max(low, -700.0)),
         high=math.exp(min(high, 700.0)),
@@ -199,7 +176,7 @@ def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, fl
         detectable=_detectable(expected, visible),
         detectable_excess=math.expm1(min(visible, 700.0)),
         findings=(*expected.findings, *_about(expected, settings)),
-        suspects=suspects,
+        suspects=accused,
         at=expected.at,
         level=level,
         settings=settings,
@@ -317,54 +294,7 @@ def _about(expected: Forecast, settings: Mapping[str, float]) -> tuple[Finding, 
     )
 
 
-def _suspects(expected: Forecast, mixture: Mixture, judged: _Judged) -> tuple[Suspect, ...]:
-    """Suspects by their expected share of the gap.
-
-    With d = ln used - ln best, the excess that hyperparameter j predicts is phi_j = 1/2 d_j (H d)_j: its Shapley value for a
-    quadratic. The best setting is drawn from its law's t, with the scatter of scales and a bend of the law beyond the data; H
-    with 30 % scatter. A draw counts by the likelihood of the observed gap: that it is the sum of phi and the law's error (prior
-    0.8), or that something unknown adds to it, exponential with mean 10 % of the loss (prior 0.2).
-    """
-    response, optima = expected.frontier.response, expected.optima
-    known = [name for name in expected.frontier.hyper if name in judged.settings and judged.settings[name] > 0]
-    if response is None or optima is None or not known:
-        return ()
-    random = np.random.default_rng(0)
-    columns = [expected.frontier.hyper.index(name) for name in known]
-    H = response.hessian_at(expected.at)[np.ix_(columns, columns)]
-    away = np.empty((_DRAWS, len(known)))
-    bend = _BEND * float(expected.stack.distance(expected.at)[0])
-    for j, name in enumerate(known):
-        best = optima[name].run_at(expected.at)
-        draw = random.standard_t(optima[name].effects.degrees, _DRAWS) * math.hypot(best.stderr, bend)
-        away[:, j] = math.log(judged.settings[name] / best.value) - draw
-    scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
-    phi = 0.5 * away * (away @ H) * scale[:, None]
-    total = phi.sum(axis=1)
-    sd = float(mixture.sd()[0])
-    rest = judged.gap - total
-    alone = (1 - _OTHER) * np.exp(-0.5 * (rest / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
-    other = _OTHER * np.where(rest > 0, np.exp(-np.maximum(rest, 0) / _OTHER_COST), np.exp(-0.5 * (rest / sd) ** 2)) / _OTHER_COST
-    weight = np.concatenate([alone, other])
-    weight = weight / weight.sum()
-    unknown = np.concatenate([np.zeros(_DRAWS), np.maximum(rest, 0.0)])
-    phi = np.maximum(np.concatenate([phi, phi]), 0.0)
-    whole = np.maximum(phi.sum(axis=1) + unknown, 1e-12)
-    leader = np.argmax(np.concatenate([phi, unknown[:, None]], axis=1), axis=1)
-    found = [
-        Suspect(
-            name,
-            float(weight @ (phi[:, j] / whole)),
-            float(weight @ (leader == j)),
-            judged.settings[name],
-            optima[name].at(expected.at).value,
-        )
-        for j, name in enumerate(known)
-    ]
-    return tuple(sorted(found, key=lambda each: -each.share))
-
-
-def _sentence(expected: Forecast, judged: _Judged, middle: float, value: float | None, suspects: tuple[Suspect, ...]) -> str:
+def _sentence(expected: Forecast, judged: _Judged, middle: float, value: float | None, accused: tuple[Suspect, ...]) -> str:
     where = ", ".join(f"{name} {each:g}" for name, each in expected.at.items())
     kind = "tuned run" if expected.frontier.tuned else "run at the fixed setting"
     if judged.diverged:
@@ -378,9 +308,19 @@ def _sentence(expected: Forecast, judged: _Judged, middle: float, value: float |
     if judged.ruling is Ruling.ON_LAW:
         return f"{head}: {fact}. {seen}"
     if judged.ruling is Ruling.OFF_LAW:
-        first = suspects[0] if suspects else None
-        tail = f" First suspect: {first.hyperparameter} {first.used:.3g}, predicted best {first.best:.3g}." if first else ""
-        return f"{head}: {fact}; {chance} would be this bad.{tail}"
+        return f"{head}: {fact}; {chance} would be this bad. {_accusation(accused)}"
     if judged.visible > _BLIND:
         return f"{head}: {fact}, and the law is too uncertain here. {seen} Run a size in between."
     return f"{head}: {fact}; {chance} would be this bad, not rare enough to call it off. {seen} Run another seed."
+
+
+def _accusation(accused: tuple[Suspect, ...]) -> str:
+    """What is suspected, how much of the gap that explains, and what settles it."""
+    if not accused:
+        return "What is at fault these data cannot say: run it at other settings."
+    first = accused[0]
+    rest = max(1.0 - sum(each.share for each in accused), 0.0)
+    name = first.hyperparameter
+    told = f"First suspect: {name} {first.used:.3g}, predicted best {first.best:.3g}; that distance explains about"
+    shares = f"{100 * first.share:.0f} % of the gap, and {100 * rest:.0f} % stays unexplained"
+    return f"{told} {shares}. Run it at {name} {first.best:.3g} to settle it."

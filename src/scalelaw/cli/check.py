@@ -84,8 +84,10 @@ def show(verdict: Verdict) -> None:
         (each.hyperparameter, number(each.used, 3), number(each.best, 3), f"{each.share:.0%}", f"{each.probability:.0%}")
         for each in verdict.suspects
     ]
-    if rows:
-        table(("suspect", "used", "predicted best", "share of the gap", "probability"), rows, left=("suspect",))
+    if verdict.unexplained is not None:
+        rows.append(("unexplained", "-", "-", f"{verdict.unexplained:.0%}", "-"))
+        table(("suspect", "used", "predicted best", "explains of the gap", "chance it explains most"), rows, left=("suspect",))
+        say("Unexplained is a cause that was not tuned, the law's own error, or chance.")
     if verdict.detectable:
         seen = ", ".join(f"{name} a factor {number(factor, 3)} off" for name, factor in verdict.detectable.items())
         say(f"The least mistuning that this test would have seen: {seen}.")

@@ -115,7 +115,7 @@ def _rulings(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         first, words = group[0], _RULINGS.get(name, name)
         suspects = "; ".join(
             f"{_spaced(each.hyperparameter)} {short(each.used, 3)}, predicted best {short(each.best, 3)} "
-            f"(explains {each.share:.0%} of the excess; first cause with probability {each.probability:.2g})"
+            f"(explains {each.share:.0%} of the gap; chance that it explains most of it: {each.probability:.0%})"
             for each in first.suspects
         )
         # The message opens with the ruling, which the card already shows.
@@ -127,7 +127,7 @@ def _rulings(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
                 "run": f"{run}, {len(group)} runs" if len(group) > 1 else run,
                 "message": f"{said[:1].upper()}{said[1:]}",
                 "numbers": [_numbers(each) for each in group],
-                "suspects": f"Suspects: {suspects}." if suspects else "",
+                "suspects": f"Suspects: {suspects}. Unexplained: {first.unexplained or 0:.0%} of the gap." if suspects else "",
             }
         )
     return cards
