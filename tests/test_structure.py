@@ -17,6 +17,7 @@ SOURCE = Path(scalelaw.__file__).parent
 LAYERS = (
     *("errors", "registry", "notation", "condition", "trial", "spool", "trials", "study", "estimate", "objective", "laws"),
     *(
+        "sums",
         "problem",
         "newton",
         "starts",

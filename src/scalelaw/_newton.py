@@ -7,13 +7,13 @@ which bounds how far the objective can still fall, is negligible. Nothing here l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._problem import Evaluation, Problem
+from ._problem import Problem
 
 __all__ = ["Minima", "minimise"]
 
@@ -68,62 +68,87 @@ def solve(lower: Array, right: Array) -> Array:
     return x
 
 
-def _step(now: Evaluation, move: Flags, damping: Array) -> tuple[Array, Array, Flags]:
-    """Newton step `(B, q)` of the movable coordinates, its decrement and whether the damped Hessian was positive definite."""
-    gradient = np.where(move, now.gradient, 0.0)
-    hessian = now.hessian * (move[:, :, None] & move[:, None, :])
-    size = hessian.shape[1]
-    diagonal = np.einsum("bii->bi", hessian)
-    scale = np.abs(diagonal)
-    # The slope bounds the scale from below: where every row lies outside the Huber width the Hessian is 0, and damping
-    # relative to it would never shorten the step.
-    scale = np.maximum(np.maximum(scale, 1e-6 * np.abs(gradient)), 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
-    root = 1 / np.sqrt(scale)
-    unit = hessian * root[:, :, None] * root[:, None, :]
-    index = np.arange(size)
-    unit[:, index, index] += damping[:, None] + ~move
-    step = -_solved(unit, gradient * root)
-    good = np.isfinite(step[:, 0]) if size else np.ones(len(step), dtype=bool)
-    step = np.where(good[:, None], step, 0.0) * root
-    decrement = -0.5 * np.sum(gradient * step, axis=1)
-    return step, decrement, good
-
-
-def _solved(matrix: Array, right: Array) -> Array:
-    """matrix^-1 right for a batch `(B, q, q)`; NaN where the matrix is not positive definite."""
-    if len(matrix) > _FEW:
-        lower, good = factor(np.ascontiguousarray(matrix.transpose(1, 2, 0)))
-        return np.where(good[:, None], solve(lower, np.ascontiguousarray(right.T)).T, np.nan)
+def _solved(matrix: Array, right: Array) -> tuple[Array, Flags]:
+    """matrix^-1 right for a batch `(q, q, B)`, and where the matrix is positive definite."""
+    if matrix.shape[2] > _FEW:
+        lower, good = factor(matrix)
+        return solve(lower, right), good
     # For a few matrices one LAPACK call is cheaper than a vectorised factorisation.
-    values, vectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0))
-    turned = np.matmul(right[:, None, :], vectors)[:, 0, :]
-    good = values[:, :1] > 1e-14 if values.shape[1] else np.ones((len(values), 1), dtype=bool)
-    return np.where(good, np.matmul(vectors, (turned / np.where(good, values, 1.0))[:, :, None])[:, :, 0], np.nan)
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0).transpose(2, 0, 1))
+    good = values[:, 0] > 1e-14
+    turned = np.matmul(right.T[:, None, :], vectors)[:, 0, :] / np.where(good[:, None], values, 1.0)
+    return np.matmul(vectors, turned[:, :, None])[:, :, 0].T, good
+
+
+@dataclass(eq=False)
+class _Batch:
+    """The starts that still move, batch last: `live` says which of all they are; `move` which coordinates may move now."""
+
+    live: NDArray[np.intp]
+    u: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    free: Flags
+    damping: Array
+    stale: NDArray[np.intp]
+    weight: Array
+
+    def keep(self, kept: Flags) -> None:
+        """Drop the others."""
+        for key, rows in vars(self).items():
+            setattr(self, key, np.compress(kept, rows, axis=-1))
+
+    def step(self, move: Flags) -> tuple[Array, Array, Flags]:
+        """Newton step `(q, B)` of the movable coordinates, its decrement, and whether the damped Hessian is positive definite."""
+        gradient, hessian = self.gradient, self.hessian
+        if not move.all():
+            gradient, hessian = np.where(move, gradient, 0.0), hessian * (move[:, None] & move)
+        index = np.arange(len(gradient))
+        # The slope bounds the scale from below: where every row lies outside the Huber width the Hessian is 0, and damping
+        # relative to it would never shorten the step.
+        bend = np.abs(hessian[index, index])
+        scale = np.maximum(bend, 1e-6 * np.abs(gradient))
+        np.maximum(scale, 1e-12 * bend.max(axis=0) + 1e-300, out=scale)
+        root = 1 / np.sqrt(scale)
+        unit = hessian * root[:, None]
+        unit *= root
+        unit[index, index] += self.damping + ~move
+        solved, good = _solved(unit, gradient * root)
+        good &= np.isfinite(solved[0])
+        step = np.where(good, solved, 0.0)
+        step *= -root
+        return step, -0.5 * np.sum(gradient * step, axis=0), good
+
+    def finished(self, move: Flags, fall: Array, good: Flags) -> tuple[Flags, Flags]:
+        """Which are at a minimum, and which of these because nothing but rounding is left."""
+        done = good & (fall <= _RELATIVE * self.value + _ROUNDING * self.weight)
+        steep = done & (self.damping > 1e-6)
+        if steep.any():
+            done &= ~steep
+            ask = np.flatnonzero(steep & (self.damping <= 0.1))
+            done[ask] = _flat(self.hessian[:, :, ask], move[:, ask])
+        # Pairs of rows at one size whose pulls cancel.
+        level = np.abs(self.gradient * move).max(axis=0) <= 1e-13 * self.value
+        if level.any():
+            level &= np.abs(self.hessian).max(axis=(0, 1)) <= 1e-10 * self.value
+        return done | level, level
+
+
+def _flat(hessian: Array, move: Flags) -> Flags:
+    """Where the bottom is flat: no negative curvature and no slope, as under an absolute loss between two rows."""
+    index = np.arange(len(hessian))
+    matrix = np.where(move[:, None] & move, hessian, 0.0)
+    size = np.abs(matrix[index, index])
+    scale = np.sqrt(np.maximum(size, 1e-12 * size.max(axis=0, initial=1e-300)))
+    matrix = matrix / (scale[:, None] * scale)
+    matrix[index, index] += ~move
+    return move.any(axis=0) & (np.linalg.eigvalsh(matrix.transpose(2, 0, 1))[:, 0] > -1e-9)
 
 
 def _damped(before: Array, eased: Flags, good: Flags) -> Array:
     """Less damping after a step that helped, more after one that did not."""
     return np.where(eased, np.where(before > 1e-7, before * 0.1, 0.0), np.maximum(before * 8, np.where(good, 1e-4, 1e-3)))
-
-
-def _finished(now: Evaluation, move: Flags, fall: Array, good: Flags, damping: Array, weight: Array) -> tuple[Flags, Flags]:
-    """Which rows are at a minimum, and which of these because nothing but rounding is left."""
-    enough = good & (fall <= _RELATIVE * now.value + _ROUNDING * weight)
-    done = enough & ((damping <= 1e-6) | _flat(now, move, damping, enough))
-    # Pairs of rows at one size whose pulls cancel.
-    level = np.abs(now.gradient * move).max(axis=1, initial=0.0) <= 1e-13 * now.value
-    level &= np.abs(now.hessian).max(axis=(1, 2), initial=0.0) <= 1e-10 * now.value
-    return done | level, level
-
-
-def _flat(now: Evaluation, move: Flags, damping: Array, ask: Flags) -> Flags:
-    """Where the bottom is flat: no negative curvature and no slope, as under an absolute loss between two rows."""
-    flat = np.zeros(len(ask), dtype=bool)
-    for k in np.flatnonzero(ask & (damping > 1e-6) & (damping <= 0.1)):
-        matrix = now.hessian[k][np.ix_(move[k], move[k])]
-        scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-12 * np.abs(np.diag(matrix)).max(initial=1e-300)))
-        flat[k] = len(matrix) > 0 and np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] > -1e-9
-    return flat
 
 
 @np.errstate(all="ignore")
@@ -146,46 +171,66 @@ def minimise(
         limit: most iterations.
     """
     u = np.clip(start, problem.lower, problem.upper)
-    if u.shape[1] == 0:
-        here = problem.evaluate(u, weight, y)
-        nothing = np.zeros(len(u))
-        return Minima(u, here.value, here.gradient, here.hessian, nothing, np.ones(len(u), dtype=bool), 0)
-    free = np.ones(u.shape, dtype=bool) if free is None else free
-    weight_sum = np.sum(problem.weight if weight is None else weight, axis=-1) * np.ones(len(u))
+    count = len(u)
     now = problem.evaluate(u, weight, y)
-    value, gradient, hessian = now.value.copy(), now.gradient.copy(), now.hessian.copy()
-    decrement = np.full(len(u), np.inf)
-    converged = np.zeros(len(u), dtype=bool)
-    damping = np.zeros(len(u))
-    stale = np.zeros(len(u), dtype=int)
-    live = np.flatnonzero(np.isfinite(value))
+    nothing, never = np.full(count, np.inf), np.zeros(count, dtype=bool)
+    end = Minima(u, now.value.copy(), now.gradient.copy(), now.hessian.copy(), nothing, never, 0)
+    if u.shape[1] == 0:
+        return replace(end, decrement=np.zeros(count), converged=~never)
+    batch = _Batch(
+        np.arange(count),
+        np.array(u.T),
+        now.value,
+        np.array(now.gradient.T),
+        np.array(now.hessian.transpose(1, 2, 0)),
+        np.ones(u.T.shape, dtype=bool) if free is None else np.array(free.T),
+        np.zeros(count),
+        np.zeros(count, dtype=np.intp),
+        np.sum(problem.weight if weight is None else weight, axis=-1) * np.ones(count),
+    )
+    batch.keep(np.isfinite(now.value))
     iteration = 0
-    while len(live) and iteration < limit:
+    while len(batch.live) and iteration < limit:
         iteration += 1
-        here = Evaluation(value[live], gradient[live], hessian[live])
-        out = ((u[live] <= problem.lower) & (here.gradient > 0)) | ((u[live] >= problem.upper) & (here.gradient < 0))
-        move = free[live] & ~out
-        step, fall, good = _step(here, move, damping[live])
-        decrement[live] = np.where(good, fall, np.inf)
-        done, level = _finished(here, move, fall, good, damping[live], weight_sum[live])
-        decrement[live[level]] = 0.0
-        trial = np.clip(u[live] + step, problem.lower, problem.upper)
-        there = problem.evaluate(trial, _pick(weight, live), _pick(y, live))
-        better = (
-            good
-            & (there.value < here.value)
-            & np.isfinite(there.gradient).all(axis=1)
-            & np.isfinite(there.hessian).all(axis=(1, 2))
-        )
-        took = live[better]
-        u[took], value[took] = trial[better], there.value[better]
-        gradient[took], hessian[took] = there.gradient[better], there.hessian[better]
-        damping[live] = _damped(damping[live], better | done, good)
-        converged[live[done]] = True
-        stale[live] = np.where(better, 0, stale[live] + 1)
-        live = live[~done & (stale[live] < 25)]
-    return Minima(u, value, gradient, hessian, decrement, converged, iteration)
+        _iterate(problem, batch, end, weight, y)
+    _write(end, batch, np.ones(len(batch.live), dtype=bool))
+    return replace(end, iterations=iteration)
 
 
-def _pick(rows: Array | None, live: NDArray[np.intp]) -> Array | None:
-    return rows[live] if rows is not None and rows.ndim == 2 else rows
+def _iterate(problem: Problem, batch: _Batch, end: Minima, weight: Array | None, y: Array | None) -> None:
+    """One step of every start in the batch; those that end are written to `end` and leave it."""
+    low, high = problem.lower[:, None], problem.upper[:, None]
+    out = (batch.u <= low) & (batch.gradient > 0) | (batch.u >= high) & (batch.gradient < 0)
+    move = batch.free & ~out
+    step, fall, good = batch.step(move)
+    done, level = batch.finished(move, fall, good)
+    end.decrement[batch.live] = np.where(level, 0.0, np.where(good, fall, np.inf))
+    end.converged[batch.live[done]] = True
+    trial = np.clip(batch.u + step, low, high)
+    tried = np.flatnonzero(good)
+    better = np.zeros(len(good), dtype=bool)
+    if len(tried):
+        there = problem.evaluate(trial.T[tried], weight, y, batch.live[tried])
+        gradient, hessian = there.gradient.T, there.hessian.transpose(1, 2, 0)
+        lower = there.value < batch.value[tried]
+        lower &= np.isfinite(gradient).all(axis=0) & np.isfinite(hessian).all(axis=(0, 1))
+        took = tried[lower]
+        better[took] = True
+        if len(took) == len(good):
+            batch.u, batch.value, batch.gradient, batch.hessian = trial, there.value, gradient, hessian
+        else:
+            batch.u[:, took], batch.value[took] = trial[:, took], there.value[lower]
+            batch.gradient[:, took], batch.hessian[:, :, took] = gradient[:, lower], hessian[:, :, lower]
+    batch.damping = _damped(batch.damping, better | done, good)
+    batch.stale = np.where(better, 0, batch.stale + 1)
+    ended = done | (batch.stale >= 25)
+    if ended.any():
+        _write(end, batch, ended)
+        batch.keep(~ended)
+
+
+def _write(end: Minima, batch: _Batch, rows: Flags) -> None:
+    """Where those starts of the batch are, into the result."""
+    at = batch.live[rows]
+    end.u[at], end.value[at] = batch.u[:, rows].T, batch.value[rows]
+    end.gradient[at], end.hessian[at] = batch.gradient[:, rows].T, batch.hessian[:, :, rows].transpose(2, 0, 1)

@@ -28,6 +28,11 @@ class Objective(ABC):
     def rho(self, r: Array) -> tuple[Array, Array, Array]:
         """rho(r), its slope psi and its bend, elementwise."""
 
+    def weigh(self, r: Array, weight: Array) -> tuple[Array, Array, Array]:
+        """The sum of weight * rho(r) over the last axis, and weight * slope and weight * bend of each residual, as new arrays."""
+        value, psi, bend = self.rho(r)
+        return np.einsum("...n,...n->...", value, np.broadcast_to(weight, r.shape)), psi * weight, bend * weight
+
     @property
     def delta(self) -> float:
         """Residual size from which a row's pull stops growing; infinite where it never does."""
@@ -64,6 +69,17 @@ class Huber(Objective):
         """See `Objective.rho`."""
         psi = np.minimum(np.maximum(r, -self.width), self.width)
         return psi * (r - 0.5 * psi), psi, (np.abs(r) <= self.width).astype(np.float64)
+
+    def weigh(self, r: Array, weight: Array) -> tuple[Array, Array, Array]:
+        """See `Objective.weigh`."""
+        psi = np.maximum(r, -self.width)
+        np.minimum(psi, self.width, out=psi)
+        bend = np.equal(psi, r, out=np.empty_like(psi), casting="unsafe")
+        bend *= weight
+        pull = psi * weight
+        psi *= -0.5
+        psi += r
+        return np.einsum("...n,...n->...", pull, psi), pull, bend
 
     @property
     def delta(self) -> float:

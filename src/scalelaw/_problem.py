@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._objective import Objective
+from ._sums import Sums
 from .laws import Law
 from .laws._jet import Jet, exp, log
 
 __all__ = ["Evaluation", "Problem"]
 
 Array: TypeAlias = NDArray[np.float64]
+
+# Starts times rows that are evaluated at once where derivatives are carried along: their second derivatives stay in the cache.
+_BLOCK = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,39 +67,59 @@ class Problem:
     def under(self, objective: Objective) -> Problem:
         """The same problem with another objective on the same scale; shares what was computed from the rows."""
         other = replace(self, objective=objective)
-        other.__dict__["_rows"] = self._rows
-        if self._rows is not None:
-            other.__dict__.update({"_products": self._products, "_level": self._level})
+        other.__dict__["_sums"] = self._sums
         return other
 
     def phi(self, u: Array) -> Array:
         """The law's coordinates, `(..., p)`."""
         return self.offset + u @ self.basis.T
 
-    def evaluate(self, u: Array, weight: Array | None = None, y: Array | None = None) -> Evaluation:
-        """The objective at a batch `(B, q)`; `weight` and `y` default to the problem's own."""
+    def evaluate(
+        self, u: Array, weight: Array | None = None, y: Array | None = None, rows: NDArray[np.intp] | None = None
+    ) -> Evaluation:
+        """The objective at a batch `(B, q)`; `weight` and `y` default to the problem's own.
+
+        `rows` says which rows of a `weight` or `y` of two dimensions belong to u; default all of them, in order.
+        """
         weight = self.weight if weight is None else weight
         y = self.y if y is None else y
-        if self._rows is not None:
-            return self._closed(u, weight, y)
-        z, first, second = self.prediction(u)
-        value, psi, bend = self._rho(y, z)
-        psi, bend = psi * weight, bend * weight
-        gradient = -np.einsum("bn,qbn->bq", psi, first)
-        hessian = np.einsum("bn,qbn,rbn->bqr", bend, first, first) - np.einsum("bn,qrbn->bqr", psi, second)
-        return Evaluation(np.sum(value * weight, axis=-1), gradient, hessian)
+        if self._sums is not None:
+            value, gradient, hessian = self._sums.evaluate(u, self.objective, weight, y, rows)
+            return Evaluation(value, gradient.T, hessian.transpose(2, 0, 1))
+        batch, count = u.shape
+        total, gradient, hessian = np.zeros(batch), np.zeros((batch, count)), np.zeros((batch, count, count))
+        width = min(len(self.y), _BLOCK)
+        height = max(1, _BLOCK // width)
+        for top in range(0, batch, height):
+            some = slice(top, top + height)
+            pick = some if rows is None else rows[some]
+            for left in range(0, len(self.y), width):
+                part = slice(left, left + width)
+                z, first, second = self.prediction(u[some], part)
+                target, amount = (each[part] if each.ndim == 1 else each[pick, part] for each in (y, weight))
+                value, pull, bend = self.objective.weigh(target - z, amount)
+                total[some] += value
+                gradient[some] -= np.einsum("bn,qbn->bq", pull, first)
+                turned = first.transpose(1, 0, 2)
+                hessian[some] += np.matmul(turned * bend[:, None, :], turned.transpose(0, 2, 1))
+                hessian[some] -= np.einsum("bn,qrbn->bqr", pull, second)
+        return Evaluation(np.where(np.isfinite(total), total, np.inf), gradient, hessian)
 
-    def prediction(self, u: Array) -> tuple[Array, Array, Array]:
-        """Prediction on the objective's scale with its derivatives in u: `(B, n)`, `(q, B, n)`, `(q, q, B, n)`."""
+    def prediction(self, u: Array, part: slice = slice(None)) -> tuple[Array, Array, Array]:
+        """Prediction on the objective's scale with its derivatives in u: `(B, n)`, `(q, B, n)`, `(q, q, B, n)`.
+
+        `part` restricts it to some of the rows.
+        """
         batch, count = u.shape
         phi = self.phi(u)
         first = self.basis.T[:, None, None, :]
         p: dict[str, Any] = {}
         for place, item in enumerate(self.law.parameters):
             p[item.name] = Jet(phi[:, place, None], first[..., place])
+        x = {name: column[part] for name, column in self.x.items()}
         with np.errstate(all="ignore"):
-            z = self._scaled(self.law.evaluate(p, self.x))
-            shape = (batch, len(self.y))
+            z = self._scaled(self.law.evaluate(p, x))
+            shape = (batch, len(self.y[part]))
             second = np.zeros((1, 1, 1, 1)) if z.second is None else z.second
             return (
                 np.broadcast_to(z.value, shape),
@@ -105,17 +129,10 @@ class Problem:
 
     def slopes(self, u: Array) -> tuple[Array, Array]:
         """Prediction `(n,)` and its derivatives `(q, n)` at one point `(q,)`."""
-        if self._rows is None:
-            z, first, _ = self.prediction(u[None, :])
-            return z[0], first[:, 0]
-        start, rows = self._rows
-        terms = start + rows @ u
-        z = np.logaddexp.reduce(terms, axis=0)
-        share = np.exp(terms - z)
-        slope = np.zeros((len(u), len(z)))
-        for part, row in zip(share, rows, strict=True):
-            slope += part * row.T
-        return z, slope
+        if self._sums is not None:
+            return self._sums.slopes(u)
+        z, first, _ = self.prediction(u[None, :])
+        return z[0], first[:, 0]
 
     def residual(self, u: Array, y: Array | None = None) -> Array:
         """Residuals on the objective's scale, `(B, n)`."""
@@ -135,90 +152,9 @@ class Problem:
             return z
         return log(z) if self.objective.log else exp(z)
 
-    def _rho(self, y: Array, z: Array | float) -> tuple[Array, Array, Array]:
-        with np.errstate(all="ignore"):
-            value, psi, bend = self.objective.rho(y - z)
-        bad = ~np.isfinite(value)
-        if bad.any():
-            value = np.where(bad, np.inf, value)
-        return value, psi, bend
-
     @cached_property
-    def _rows(self) -> tuple[Array, Array] | None:
-        """For a sum of terms: the logarithm of term t is start[t] + rows[t] @ u. Shapes `(T, n)`, `(T, n, q)`."""
+    def _sums(self) -> Sums | None:
+        """The closed form, where the law is a sum of terms and is fitted on its logarithm."""
         if not (self.law.terms and self.law.logarithmic and self.objective.log):
             return None
-        places = {name: place for place, name in enumerate(self.law.names)}
-        start = np.empty((len(self.law.terms), len(self.y)))
-        rows = np.empty((*start.shape, self.basis.shape[1]))
-        for begin, row, term in zip(start, rows, self.law.terms, strict=True):
-            begin[:] = self.offset[places[term.coefficient]]
-            row[:] = self.basis[places[term.coefficient]]
-            for name, power in term.powers.items():
-                begin -= self.offset[places[power]] * self.x[name]
-                for column in np.flatnonzero(self.basis[places[power]]):
-                    row[:, column] -= self.basis[places[power], column] * self.x[name]
-        return start, rows
-
-    @cached_property
-    def _products(self) -> list[tuple[int, int, NDArray[np.intp], NDArray[np.intp], Array]]:
-        """For each pair of terms the products of their non-zero columns, so that second moments are matrix products."""
-        assert self._rows is not None
-        _, rows = self._rows
-        used = [np.flatnonzero(np.any(row != 0, axis=0)) for row in rows]
-        result: list[tuple[int, int, NDArray[np.intp], NDArray[np.intp], Array]] = []
-        for s in range(len(rows)):
-            for t in range(s, len(rows)):
-                left, right = used[s], used[t]
-                if len(left) and len(right):
-                    product = rows[s][:, left, None] * rows[t][:, None, right]
-                    result.append((s, t, left, right, product.reshape(len(self.y), -1)))
-        return result
-
-    @cached_property
-    def _level(self) -> list[bool]:
-        """Which terms do not depend on the inputs: their logarithm is one number for all rows."""
-        assert self._rows is not None
-        return [bool(np.all(row == row[:1])) for row in self._rows[1]]
-
-    def _closed(self, u: Array, weight: Array, y: Array) -> Evaluation:
-        """ln f = logsumexp of affine terms: gradient and Hessian are moments of the terms' shares.
-
-        Terms are divided by e^y before they are added, so the sum is e^-residual: near 1 wherever a fit can be.
-        """
-        assert self._rows is not None
-        start, rows = self._rows
-        batch, count = u.shape
-        with np.errstate(all="ignore"):
-            shares: list[Array] = []
-            for begin, row, level in zip(start, rows, self._level, strict=True):
-                if level:
-                    shares.append(np.exp(u @ row[0])[:, None] * np.exp(begin - y))
-                else:
-                    term = u @ row.T
-                    term += begin - y
-                    shares.append(np.exp(term, out=term))
-            total = shares[0] + shares[1] if len(shares) > 1 else shares[0]
-            for share in shares[2:]:
-                total = total + share
-            value, psi, bend = self._rho(-np.log(total), 0.0)
-            inverse = 1 / total
-            for share in shares:
-                share *= inverse
-        psi, bend = psi * weight, bend * weight
-        gradient = np.zeros((batch, count))
-        hessian = np.zeros((batch, count, count))
-        pulls = [psi * share for share in shares]
-        for pull, row in zip(pulls, rows, strict=True):
-            gradient -= pull @ row
-        bend += psi
-        outer = [bend * share for share in shares]
-        for s, t, left, right, product in self._products:
-            moment = outer[s] * shares[t]
-            if s == t:
-                moment -= pulls[s]
-            block = (moment @ product).reshape(batch, len(left), len(right))
-            hessian[:, left[:, None], right[None, :]] += block
-            if s != t:
-                hessian[:, right[:, None], left[None, :]] += block.swapaxes(1, 2)
-        return Evaluation(np.einsum("...n,...n->...", value, np.broadcast_to(weight, value.shape)), gradient, hessian)
+        return Sums.of(self.law, self.x, self.offset, self.basis)
