@@ -31,6 +31,7 @@ LAYERS = (
         "cells",
         "response",
         "frontier",
+        "best_case",
         "optimum",
         "stack",
         "diagnostics",

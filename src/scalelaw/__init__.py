@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .ample import ample as ample
     from .backtest import Backtest as Backtest
     from .backtest import backtest as backtest
+    from .best_case import BestCase as BestCase
+    from .best_case import best_case as best_case
     from .diagnostics import diagnose as diagnose
     from .errors import InputError as InputError
     from .errors import ScalelawError as ScalelawError
@@ -62,6 +64,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Allocation": "allocate",
     "Backtest": "backtest",
+    "BestCase": "best_case",
     "Fit": "fit",
     "Forecast": "forecast",
     "Frontier": "frontier",
@@ -81,6 +84,7 @@ _HOME = {
     "allocate": "allocate",
     "ample": "ample",
     "backtest": "backtest",
+    "best_case": "best_case",
     "check": "verdict",
     "diagnose": "diagnostics",
     "fit": "fit",

@@ -65,7 +65,7 @@ Hyper = Annotated[
     typer.Option("--hyper", metavar="NAME", help="Count this column as a tuned hyperparameter too; may be given again."),
 ]
 Outcome = Annotated[str | None, typer.Option("--outcome", metavar="NAME", help="Analyse this metric instead of the loss.")]
-Fixed = Annotated[bool, typer.Option("--fixed", help="Take the rows as they stand, tuned or not.")]
+Fixed = Annotated[bool, typer.Option("--fixed", help="Take the runs of one setting as they stand.")]
 Level = Annotated[float, typer.Option("--level", metavar="SHARE", help="Level of the intervals, between 0 and 1.")]
 LawName = Annotated[str | None, typer.Option("--law", metavar="LAW", help="The law; `scalelaw laws` lists them.")]
 At = Annotated[

@@ -12,8 +12,6 @@ from ._screen import basis, ignored, interval, number, places, say, table
 
 if TYPE_CHECKING:
     from ..fit import Fit
-    from ..frontier import Frontier
-    from ..laws import Law
 
 __all__ = ["fit"]
 
@@ -35,37 +33,29 @@ def fit(
 
     Example: scalelaw fit study.db --law saturating --over width
     """
-    from .. import frontier
+    from .. import best_case
     from ..laws import resolve
 
     chosen = resolve(law)
-    names = columns(over, "--over") or (None if chosen.inputs == ("x",) else chosen.inputs)
+    names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        edge = frontier(trials, over=names, fixed=fixed)
-        found = fitted(chosen, edge)
+        case = best_case(chosen, trials, over=names, fixed=fixed)
     if as_json:
-        emit(found.to_dict(level))
+        emit(case.to_dict(level))
         return
+    found, edge = case.fit, case.frontier
     ground = "the best case of each scale" if edge.tuned else f"runs at {places(edge.settings)}" if edge.settings else "all runs"
     say(f"{found.law.name} over {', '.join(found.over)}: {found.law.formula}, fitted to {ground} ({found.n} rows).", "bold")
     say(found.message)
     show(found, level)
     basis(edge, asked=names is not None)
-    if edge.tuned:
-        kept = frontier(trials, over=edge.over, hyper=edge.hyper, fixed=True)
-        beside = fitted(chosen, kept)
-        values = ", ".join(f"{name} = {number(value)}" for name, value in beside.theta.items())
-        say(f"At the one setting {places(kept.settings)} the same law reads {values}: the gap is what tuning is worth.")
+    if case.kept is not None and case.kept_frontier is not None:
+        held = places(case.kept_frontier.settings)
+        values = ", ".join(f"{name} = {number(value)}" for name, value in case.kept.theta.items())
+        say(f"At the one setting {held} the same law reads {values}: the gap is what tuning is worth.")
     ignored(trials)
-
-
-def fitted(law: Law, edge: Frontier) -> Fit:
-    """The law on a frontier's best cases, or on the rows as they stand where nothing was tuned."""
-    from .. import fit as fit_law
-
-    return fit_law(law, edge.trials if edge.tuned else edge.source.finished, over=edge.over, outcome="loss")
 
 
 def show(found: Fit, level: float) -> None:
