@@ -76,7 +76,7 @@ def certify(problem: Problem, found: Found, errors: Spread, at_bound: NDArray[np
 def _raw(problem: Problem, hessian: Array, moved: NDArray[np.bool_]) -> Array:
     """The Hessian in the law's own coordinates, without centring."""
     plain = (problem.basis == 1.0).astype(np.float64)
-    change = np.linalg.pinv(problem.basis) @ plain
+    change = problem.inverse @ plain
     return (change.T @ hessian @ change)[np.ix_(moved, moved)]
 
 

@@ -43,17 +43,21 @@ class Minima:
 def factor(matrix: Array) -> tuple[Array, Flags]:
     """Cholesky of a batch `(q, q, B)` (batch last), and which of them are positive definite."""
     size = len(matrix)
-    lower = np.zeros_like(matrix)
+    lower = np.zeros(matrix.shape)
     good = np.ones(matrix.shape[2], dtype=bool)
     for j in range(size):
-        pivot = matrix[j, j] - np.sum(lower[j, :j] ** 2, axis=0)
+        own = matrix[j, j]
+        pivot = own - np.einsum("kb,kb->b", lower[j, :j], lower[j, :j]) if j else own
         # A pivot that is rounding of what it was subtracted from carries no information.
-        fine = pivot > 1e-14 * np.abs(matrix[j, j])
+        fine = pivot > 1e-14 * np.abs(own)
         good &= fine
         root = np.sqrt(np.where(fine, pivot, 1.0))
         lower[j, j] = root
         if j + 1 < size:
-            lower[j + 1 :, j] = (matrix[j + 1 :, j] - np.sum(lower[j + 1 :, :j] * lower[j, :j], axis=1)) / root
+            below = matrix[j + 1 :, j]
+            if j:
+                below = below - np.einsum("ikb,kb->ib", lower[j + 1 :, :j], lower[j, :j])
+            np.divide(below, root, out=lower[j + 1 :, j])
     return lower, good
 
 
@@ -62,9 +66,13 @@ def solve(lower: Array, right: Array) -> Array:
     size = len(lower)
     x = right.copy()
     for j in range(size):
-        x[j] = (x[j] - np.sum(lower[j, :j] * x[:j], axis=0)) / lower[j, j]
+        if j:
+            x[j] -= np.einsum("kb,kb->b", lower[j, :j], x[:j])
+        x[j] /= lower[j, j]
     for j in reversed(range(size)):
-        x[j] = (x[j] - np.sum(lower[j + 1 :, j] * x[j + 1 :], axis=0)) / lower[j, j]
+        if j + 1 < size:
+            x[j] -= np.einsum("kb,kb->b", lower[j + 1 :, j], x[j + 1 :])
+        x[j] /= lower[j, j]
     return x
 
 

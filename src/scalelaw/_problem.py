@@ -70,6 +70,11 @@ class Problem:
         other.__dict__["_sums"] = self._sums
         return other
 
+    @cached_property
+    def inverse(self) -> Array:
+        """Pseudo-inverse of the basis: from the law's coordinates to u, `(q, p)`."""
+        return np.asarray(np.linalg.pinv(self.basis), dtype=np.float64)
+
     def phi(self, u: Array) -> Array:
         """The law's coordinates, `(..., p)`."""
         return self.offset + u @ self.basis.T

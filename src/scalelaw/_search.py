@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ._newton import Minima, minimise
 from ._objective import Huber
 from ._problem import Problem
-from ._starts import VANISHED, Starts, scan
+from ._starts import VANISHED, Starts, grid_of, scan
 
 __all__ = ["Found", "lowest", "pushes", "refit", "search"]
 
@@ -34,14 +34,15 @@ def search(problem: Problem, values: Array) -> tuple[Minima, Flags, int]:
     if problem.basis.shape[1] == 0:
         nothing = np.zeros((1, 0))
         return minimise(problem, nothing), np.ones((1, 0), dtype=bool), 1
-    first = scan(problem, values, problem.weight)
+    grid = grid_of(problem, values)
+    first = scan(problem, grid, problem.weight)
     minima, free = _descend(problem, first)
     if not np.isfinite(problem.objective.delta):
         return minima, free, first.basins
     lead = minima.u[np.argmin(minima.value)]
     size = np.abs(problem.residual(lead[None, :])[0])
     middle = max(float(np.median(size)), 1e-12)
-    again = scan(problem, values, problem.weight * np.minimum(1.0, middle / np.maximum(size, 1e-300)) ** 2)
+    again = scan(problem, grid, problem.weight * np.minimum(1.0, middle / np.maximum(size, 1e-300)) ** 2)
     apart = np.abs(again.nodes[:, None, :] - first.nodes[None, :, :]).max(axis=2, initial=0).min(axis=1) > 2
     if not apart.any():
         return minima, free, max(first.basins, again.basins)

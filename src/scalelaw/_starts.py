@@ -8,6 +8,7 @@ a second scan downweights the rows that the first answer leaves far off, so that
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -19,7 +20,7 @@ from ._newton import factor, solve
 from ._problem import Problem
 from .laws import Law, Linear
 
-__all__ = ["VANISHED", "Starts", "floors_of", "scan"]
+__all__ = ["VANISHED", "Grid", "Starts", "floors_of", "grid_of", "scan"]
 
 Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -51,19 +52,31 @@ class Starts:
     basins: int
 
 
-def scan(problem: Problem, values: Array, weight: Array, most: int = 8) -> Starts:
-    """The basins of the profile on the grid.
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The nodes of a search, and the linear problem that is left at each; what does not depend on the weights of rows.
 
     Args:
-        problem: the fit.
-        values: outcomes themselves (not their logarithm), `(n,)`.
-        weight: row weights of the scan.
-        most: how many basins are followed.
+        u: `(g, q)`, NaN where a coordinate is projected out.
+        shape: nodes along each axis.
+        rows: the rows that are used.
+        node: coordinates `(g, 1)` of the nonlinear parameters.
+        linear: None where the law has no linear part.
     """
+
+    u: Array
+    shape: tuple[int, ...]
+    rows: slice
+    node: Mapping[str, Array]
+    linear: Linear | None
+
+
+def grid_of(problem: Problem, values: Array) -> Grid:
+    """The grid of a problem; `values` are the outcomes themselves (not their logarithm), `(n,)`."""
     axes = _axes(problem, values)
     mesh = np.meshgrid(*(grid for _, grid in axes), indexing="ij") if axes else []
     shape = tuple(len(grid) for _, grid in axes)
-    nodes = int(np.prod(shape)) if shape else 1
+    nodes = math.prod(shape)
     u = np.full((nodes, problem.basis.shape[1]), np.nan)
     for (column, _), level in zip(axes, mesh, strict=True):
         u[:, column] = level.ravel()
@@ -72,12 +85,24 @@ def scan(problem: Problem, values: Array, weight: Array, most: int = 8) -> Start
     node = _nodes(problem, u)
     with np.errstate(all="ignore"):
         linear = problem.law.linearise(node, x, values[rows])
-    if linear is None:
-        return _unprojected(problem, u, shape, most)
-    phi, zero, rss = _project(problem, node, linear, weight[rows])
-    basin = _basins(rss.reshape(shape or (1,)))
-    order = basin[np.argsort(rss[basin], kind="stable")][:most] if len(basin) else np.array([nodes // 2])
-    place = np.stack(np.unravel_index(order, shape or (1,)), axis=1)
+    return Grid(u, shape or (1,), rows, node, linear)
+
+
+def scan(problem: Problem, grid: Grid, weight: Array, most: int = 8) -> Starts:
+    """The basins of the profile on the grid.
+
+    Args:
+        problem: the fit.
+        grid: its grid.
+        weight: row weights of the scan.
+        most: how many basins are followed.
+    """
+    if grid.linear is None:
+        return _unprojected(problem, grid.u, grid.shape, most)
+    phi, zero, rss = _project(problem, grid.node, grid.linear, weight[grid.rows])
+    basin = _basins(rss.reshape(grid.shape))
+    order = basin[np.argsort(rss[basin], kind="stable")][:most] if len(basin) else np.array([len(rss) // 2])
+    place = np.stack(np.unravel_index(order, grid.shape), axis=1)
     return Starts(*_as_coordinates(problem, phi[order], zero[order]), place, len(basin))
 
 
@@ -113,7 +138,7 @@ def _sample(rows: int, nodes: int) -> slice:
     return slice(None, None, max(1, -(-rows // most)))
 
 
-def _project(problem: Problem, node: dict[str, Array], linear: Linear, weight: Array) -> tuple[Array, Flags, Array]:
+def _project(problem: Problem, node: Mapping[str, Array], linear: Linear, weight: Array) -> tuple[Array, Flags, Array]:
     """Coordinates phi `(g, p)`, which of them are 0, and the profile `(g,)`."""
     law = problem.law
     count = len(next(iter(node.values()))) if node else 1
@@ -177,29 +202,42 @@ def _least_squares(gram: Array, right: Array, total: Array, positive: list[bool]
         scale = np.sqrt(np.maximum(np.einsum("gjj->gj", gram), 1e-300))
         gram = np.ascontiguousarray((gram / (scale[:, :, None] * scale[:, None, :])).transpose(1, 2, 0))
         right = np.ascontiguousarray((right / scale).T)
-    best = np.full(len(total), np.inf)
-    value = np.zeros((len(total), size))
-    signed = [j for j in range(size) if not positive[j]]
-    chosen_from = [j for j in range(size) if positive[j]]
-    for count in range(len(chosen_from), -1, -1):
-        for chosen in itertools.combinations(chosen_from, count):
-            face = sorted([*signed, *chosen])
-            if face:
-                lower, fine = factor(gram[np.ix_(face, face)])
-                found = solve(lower, right[face])
-                rss = total - np.sum(found * right[face], axis=0)
-                for j in chosen:
-                    fine &= found[face.index(j)] > 0
-            else:
-                rss, found, fine = total, np.zeros((0, len(total))), np.ones(len(total), dtype=bool)
-            better = fine & (rss < best)
-            best = np.where(better, rss, best)
-            value[better] = 0.0
-            value[np.flatnonzero(better)[:, None], np.array(face, dtype=np.intp)[None, :]] = found[:, better].T
-        if count == len(chosen_from) and np.all(np.isfinite(best)):
-            # The unconstrained answer is feasible at every node.
-            break
-    return value / scale, np.where(np.isfinite(best), np.maximum(best, 0.0), np.inf)
+    best, value = _face(gram, right, total, positive, tuple(range(size)))
+    # Where that is feasible it is the answer; the other faces are for the other nodes.
+    rest = np.flatnonzero(~np.isfinite(best))
+    if len(rest):
+        gram, right, total = gram[:, :, rest], right[:, rest], total[rest]
+        lowest, chosen = best[rest], value[:, rest]
+        signed = [j for j in range(size) if not positive[j]]
+        chosen_from = [j for j in range(size) if positive[j]]
+        for count in range(len(chosen_from) - 1, -1, -1):
+            for some in itertools.combinations(chosen_from, count):
+                rss, found = _face(gram, right, total, positive, tuple(sorted([*signed, *some])))
+                better = rss < lowest
+                lowest, chosen = np.where(better, rss, lowest), np.where(better, found, chosen)
+        best[rest], value[:, rest] = lowest, chosen
+    return value.T / scale, np.where(np.isfinite(best), np.maximum(best, 0.0), np.inf)
+
+
+def _face(gram: Array, right: Array, total: Array, positive: list[bool], face: tuple[int, ...]) -> tuple[Array, Array]:
+    """Residual sums `(g,)` and coefficients `(m, g)` with those outside the face at 0; infinite where not feasible."""
+    value = np.zeros(right.shape)
+    if not face:
+        return total.copy(), value
+    inside = list(face)
+    whole = len(face) == len(gram)
+    target = right if whole else right[inside]
+    if len(face) == 1:
+        found, fine = target / gram[face[0], face[0]], gram[face[0], face[0]] > 0
+    else:
+        lower, fine = factor(gram if whole else gram[np.ix_(inside, inside)])
+        found = solve(lower, target)
+    rss = total - np.sum(found * target, axis=0)
+    for j, row in zip(face, found, strict=True):
+        if positive[j]:
+            fine &= row > 0
+    value[inside] = np.where(fine, found, 0.0)
+    return np.where(fine & np.isfinite(rss), rss, np.inf), value
 
 
 def _basins(profile: Array) -> NDArray[np.intp]:
@@ -217,7 +255,7 @@ def _basins(profile: Array) -> NDArray[np.intp]:
 
 def _as_coordinates(problem: Problem, phi: Array, zero: Flags) -> tuple[Array, Flags]:
     """From phi to u, with a coefficient of 0 at its floor and held there."""
-    u = (phi - problem.offset) @ np.linalg.pinv(problem.basis).T
+    u = (phi - problem.offset) @ problem.inverse.T
     gone = (zero.astype(float) @ np.abs(problem.basis)) > 0
     for place, item in enumerate(problem.law.parameters):
         # Centring lets an exponent's column reach into a coefficient's row; only the coefficient's own column is at zero.

@@ -116,30 +116,31 @@ class Sums:
                 part = slice(left, left + width)
                 w = weight[part] if weight.ndim == 1 else weight[pick, part]
                 target = y[part] if y.ndim == 1 else y[pick, part]
-                share, inverse, r = self._shares(affine[:, some], target, part)
-                share *= inverse
+                share, r = self._shares(affine[:, some], target, part)
                 amount, pull, bend = objective.weigh(r, w)
                 bend += pull
                 products = self._products(share, pull, bend)
-                sums = products.reshape(-1, products.shape[2]) @ self.monomials[part]
+                flat = products.reshape(-1, products.shape[2]) @ self.monomials[part]
+                sums = flat.reshape(len(products), -1, flat.shape[1])
+                if height >= batch and width == total:
+                    return amount, sums
                 value[some] += amount
-                moments[:, some] += sums.reshape(len(products), -1, sums.shape[1])
+                moments[:, some] += sums
         return value, moments
 
     def _at_one_point(self, affine: Array, objective: Objective, weight: Array, y: Array) -> tuple[Array, Array]:
         """The same where every problem stands at the same point: only weights differ, and they enter linearly."""
-        share, inverse, r = self._shares(affine, y, slice(None))
-        share *= inverse
+        share, r = self._shares(affine, y, slice(None))
         rho, psi, bend = objective.rho(r)
         products = self._products(share, psi, bend + psi)[:, 0]
         table = (products[:, :, None] * self.monomials).transpose(1, 0, 2).reshape(len(self.monomials), -1)
         moments = (weight @ table).reshape(len(weight), len(products), -1).transpose(1, 0, 2)
         return weight @ rho[0], moments
 
-    def _shares(self, affine: Array, y: Array, part: slice) -> tuple[Array, Array, Array]:
-        """Terms `(T, b, n)` over e^y, the inverse of their sum, and the residuals y - ln(sum).
+    def _shares(self, affine: Array, y: Array, part: slice) -> tuple[Array, Array]:
+        """Shares `(T, b, n)` of the terms in the sum, and the residuals y - ln(sum).
 
-        Divided by e^y the sum is e^-residual, which is near 1 wherever a fit can be.
+        Terms are divided by e^y before they are added: then the sum is e^-residual, which is near 1 wherever a fit can be.
         """
         level = self.start.shape[1]
         terms = np.empty((*affine.shape[:2], len(self.monomials[part])))
@@ -155,7 +156,8 @@ class Sums:
         for term in terms[2:]:
             total += term
         r = np.log(total)
-        return terms, np.divide(1.0, total, out=total), np.negative(r, out=r)
+        terms *= np.divide(1.0, total, out=total)
+        return terms, np.negative(r, out=r)
 
     def _products(self, share: Array, pull: Array, bend: Array) -> Array:
         """Shares times pull `(T, b, n)`, then products of two shares times bend, the pairs in order."""

@@ -229,7 +229,7 @@ def _enough(problem: Problem, law: Law) -> None:
     needed = problem.basis.shape[1]
     # A thousand rows tell whether there are enough; sorting a million for it would cost more than the fit.
     inputs = np.stack(list(problem.x.values()))
-    distinct = len(np.unique(inputs[:, :1000], axis=1).T)
+    distinct = max(len(np.unique(column[:1000])) for column in inputs)
     if distinct < needed:
         distinct = len(np.unique(inputs, axis=1).T)
     if distinct < 2 and needed > 1:

@@ -183,7 +183,13 @@ class Law(ABC):
                 rows.append(np.zeros(count, dtype=np.intp))
                 continue
             levels = np.concatenate([node[power] for power in term.powers.values()], axis=1)
-            levels, row = np.unique(np.broadcast_to(levels, (count, levels.shape[1])), axis=0, return_inverse=True)
+            levels = np.broadcast_to(levels, (count, levels.shape[1]))
+            if levels.shape[1] == 1:
+                # The same, ten times faster.
+                levels, row = np.unique(levels[:, 0], return_inverse=True)
+                levels = levels[:, None]
+            else:
+                levels, row = np.unique(levels, axis=0, return_inverse=True)
             columns.append(np.exp(-levels @ np.stack([x[name] for name in term.powers])))
             rows.append(row.reshape(-1))
         names = tuple(term.coefficient for term in self.terms)
