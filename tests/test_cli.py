@@ -502,6 +502,21 @@ def test_a_point_or_setting_that_the_data_lack(
     assert not Path("r.html").exists()
 
 
+def test_figures_and_reports_judge_the_run_they_are_given(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = data.with_name("run.json")
+    run.write_text(json.dumps({"width": 1024, "learning_rate": 1e-2, "loss": 1.9}))
+    page = data.with_name("r.html")
+    object_of(capsys, "report", data, "-o", page, "--run", run, "--over", "width")
+    assert "width 1024" in page.read_text(encoding="utf-8")
+    assert "With learning rate 0.01 kept" in page.read_text(encoding="utf-8")
+    assert "off the law" in page.read_text(encoding="utf-8").lower()
+    drawn = object_of(capsys, "plot", "loss_vs_scale", data, "--run", run)
+    missed = [mark for mark in drawn["panels"][0]["marks"] if mark["role"] == "MISSED"]
+    assert any(1.9 in mark.get("y", ()) for mark in missed)
+    assert "no such file" in told(capsys, "report", data, "-o", data.with_name("s.html"), "--run", "nobody")
+    assert "no column 'nope'" in told(capsys, "plot", "loss_vs_scale", data, "--json", "--over", "nope")
+
+
 def test_hyper_adds_to_the_known_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {**row, "damping": damping, "loss": row["loss"] * math.exp(0.02 * math.log(damping / 2) ** 2)}

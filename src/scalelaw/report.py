@@ -50,35 +50,42 @@ def analyse(
     at: Mapping[str, float] | None = None,
     upto: Mapping[str, float] | None = None,
     setting: Mapping[str, float] | None = None,
+    over: str | Sequence[str] | None = None,
+    run: Trials | None = None,
     level: float = 0.9,
 ) -> Analysis:
     """Forecast the target from the smaller runs and judge what became of it.
 
     Args:
         trials: all runs.
-        at: the target; default the largest size among them.
+        at: the target; default the size of `run`, else the largest size among them.
         upto: scale column -> the largest value that laws are fitted to; default an eighth of the target where five sizes remain,
             else everything smaller than the target.
-        setting: what was kept from the small runs, such as `{"learning_rate": 3e-4}`; default `kept_setting` of the fitted runs.
+        setting: what was kept from the small runs, such as `{"learning_rate": 3e-4}`; default that of `run` where two sizes
+            were run at it, else `kept_setting` of the fitted runs.
+        over: scale columns of the laws; default `default_over`.
+        run: a table of one row, the run to judge; default those at the target that keep the setting.
         level: of the intervals.
 
     Raises:
         DataError: no scale varies, or no run finished.
     """
-    over = default_over(trials, at)
-    target = place(over, at) if at is not None else _largest(trials, over)
+    over = default_over(trials, at) if over is None else (over,) if isinstance(over, str) else tuple(over)
+    goal = at if at is not None or run is None else run.rows()[0]
+    target = place(over, goal) if goal is not None else _largest(trials, over)
     small = _smaller(trials, over, target, upto)
     try:
         if not small.any():
             raise DataError("no run is smaller than the target", trials.source, "Name a larger target, or raise the limit")
         fitted = trials.where(small)
         hyper = default_hyper(fitted, over)
-        kept = dict(setting or {}) or (kept_setting(fitted, over=over, hyper=hyper) if hyper else {})
+        own = {} if run is None else _own(run, fitted, over, hyper)
+        kept = dict(setting or {}) or own or (kept_setting(fitted, over=over, hyper=hyper) if hyper else {})
         found = forecast(fitted, target, over=over, hyper=hyper or None, with_=kept or None, level=level)
     except DataError as error:
         return Analysis(None, reason=str(error))
     kept = dict(found.fixed.setting) if found.fixed is not None else kept
-    runs = _rows(trials, {**{name: target[name] for name in over}, **kept})
+    runs = [run] if run is not None else _rows(trials, {**{name: target[name] for name in over}, **kept})
     return Analysis(found, tuple(check(fitted, run, over=over, hyper=hyper or None) for run in runs[:_MOST_JUDGED]))
 
 
@@ -92,13 +99,15 @@ def report(
     at: Mapping[str, float] | None = None,
     upto: Mapping[str, float] | None = None,
     setting: Mapping[str, float] | None = None,
+    over: str | Sequence[str] | None = None,
+    run: Trials | None = None,
     level: float = 0.9,
 ) -> str:
     """One self-contained HTML page about a study: it loads nothing, prints, and follows the reader's light or dark setting.
 
     Args:
         trials: every run to show.
-        forecast, verdicts: what to show; without both, `analyse` makes them from `at`, `upto`, `setting` and `level`.
+        forecast, verdicts: what to show; without both, `analyse` makes them from the other arguments.
         title: of the page.
         account: the first paragraph, as sentences; default told from the numbers.
 
@@ -108,7 +117,7 @@ def report(
     verdicts = tuple(verdicts)
     reason = ""
     if forecast is None and not verdicts:
-        found = analyse(trials, at=at, upto=upto, setting=setting, level=level)
+        found = analyse(trials, at=at, upto=upto, setting=setting, over=over, run=run, level=level)
         forecast, verdicts, reason = found.forecast, found.verdicts, found.reason
     elif forecast is None:
         forecast = verdicts[0].forecast
@@ -166,6 +175,15 @@ def _rows(trials: Trials, point: Mapping[str, float]) -> list[Trials]:
     found = trials.where(same)
     ended = [index for index, row in enumerate(found.rows()) if row.get("status", "COMPLETE") in ("COMPLETE", "DIVERGED")]
     return [found.where(np.arange(len(found)) == index) for index in ended]
+
+
+def _own(run: Trials, fitted: Trials, over: Sequence[str], hyper: Sequence[str]) -> dict[str, float]:
+    """The run's own setting; empty where the run does not give it, or fewer than two sizes were run at it."""
+    if any(name not in run for name in hyper):
+        return {}
+    own = {name: float(run.numbers(name)[0]) for name in hyper}
+    sizes = {tuple(row.numbers(name)[0] for name in over) for row in _rows(fitted, own) if len(row.finished)}
+    return own if len(sizes) >= 2 else {}
 
 
 def _title(trials: Trials) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Out",
     "Outcome",
     "Over",
+    "Run",
     "Storage",
     "Target",
     "Upto",
@@ -37,6 +38,7 @@ __all__ = [
     "naming",
     "new",
     "read",
+    "read_run",
     "share",
 ]
 
@@ -82,6 +84,9 @@ Upto = Annotated[
     str | None,
     typer.Option("--upto", metavar="POINT", help="Fit to sizes up to this one: width=512; default an eighth of the target."),
 ]
+Run = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="Judge this run: a file of one row, or a trial's id in DATA.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -101,6 +106,20 @@ def read(
     from ..store import load
 
     return load(data, mapping, where, outcome, hyper=columns(hyper, "--hyper") or ())
+
+
+def read_run(run: str, trials: Trials, mapping: str | None = None, outcome: str | None = None) -> Trials:
+    """RUN as a table of one row, read with the names that --map gives, or with its own where it does not use those."""
+    from ..store import find_run
+
+    try:
+        return find_run(run, trials, mapping, outcome)
+    except DataError:
+        if mapping is None:
+            raise
+        with contextlib.suppress(InputError):
+            return find_run(run, trials)
+        raise
 
 
 @contextlib.contextmanager

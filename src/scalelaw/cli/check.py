@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError, InputError
 from ._json import emit
-from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, naming, read, share
+from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, naming, read, read_run, share
 from ._screen import ignored, interval, number, say, show_findings, table
 
 if TYPE_CHECKING:
-    from ..trials import Trials
     from ..verdict import Verdict
 
 __all__ = ["check"]
@@ -44,7 +41,7 @@ def check(
     names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
-    judged = _run(run, trials, mapping, outcome)
+    judged = read_run(run, trials, mapping, outcome)
     with naming(data):
         verdict = judge(trials, judged, level=level, fixed=fixed, over=names, law=law)
     if as_json:
@@ -54,20 +51,6 @@ def check(
         ignored(trials)
     if verdict.verdict.name == "OFF_LAW":
         raise typer.Exit(OFF_LAW)
-
-
-def _run(run: str, trials: Trials, mapping: str | None, outcome: str | None) -> Trials:
-    """RUN, read with the names that --map gives, or with its own where it does not use those."""
-    from ..store import find_run
-
-    try:
-        return find_run(run, trials, mapping, outcome)
-    except DataError:
-        if mapping is None:
-            raise
-        with contextlib.suppress(InputError):
-            return find_run(run, trials)
-        raise
 
 
 STYLES = {"ON_LAW": "bold green", "OFF_LAW": "bold red", "UNDECIDED": "bold yellow"}

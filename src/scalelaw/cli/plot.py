@@ -10,7 +10,27 @@ import typer
 from ..errors import InputError
 from ._files import replacing
 from ._json import emit
-from ._options import Data, Force, Json, Level, Map, Outcome, Target, Upto, Where, With, new, read, share
+from ._options import (
+    Data,
+    Force,
+    Hyper,
+    Json,
+    Level,
+    Map,
+    Outcome,
+    Over,
+    Run,
+    Target,
+    Upto,
+    Where,
+    With,
+    columns,
+    naming,
+    new,
+    read,
+    read_run,
+    share,
+)
 from ._points import point, setting
 from ._screen import ignored, say
 
@@ -25,6 +45,9 @@ def plot(
     at: Target = None,
     upto: Upto = None,
     with_: With = None,
+    run: Run = None,
+    over: Over = None,
+    hyper: Hyper = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
@@ -45,11 +68,15 @@ def plot(
         raise InputError("no file is named", "-o", f"For example: -o {name}.png")
     if output is not None:
         new(output, (".png", ".svg", ".pdf"), force)
-    target, most, kept = point(at) if at else None, point(upto, "--upto") if upto else None, setting(with_)
+    target, most = point(at) if at else None, point(upto, "--upto") if upto else None
+    kept = setting(with_, more=columns(hyper, "--hyper") or ())
+    names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome)
-    found = analyse(trials, at=target, upto=most, setting=kept, level=level)
-    numbers = figure.data(trials, forecast=found.forecast, verdicts=found.verdicts)
+    trials = read(data, mapping, where, outcome, hyper)
+    judged = read_run(run, trials, mapping, outcome) if run else None
+    with naming(data):
+        found = analyse(trials, at=target, upto=most, setting=kept, over=names, run=judged, level=level)
+        numbers = figure.data(trials, forecast=found.forecast, verdicts=found.verdicts)
     if output is not None:
         from ..render import paint
 

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 from ._files import replacing
 from ._json import emit
-from ._options import Data, Force, Json, Level, Map, Out, Outcome, Target, Upto, Where, With, new, read, share
+from ._options import (
+    Data,
+    Force,
+    Hyper,
+    Json,
+    Level,
+    Map,
+    Out,
+    Outcome,
+    Over,
+    Run,
+    Target,
+    Upto,
+    Where,
+    With,
+    columns,
+    naming,
+    new,
+    read,
+    read_run,
+    share,
+)
 from ._points import point, setting
 from ._screen import ignored, say
 
@@ -18,6 +39,9 @@ def report(
     at: Target = None,
     upto: Upto = None,
     with_: With = None,
+    run: Run = None,
+    over: Over = None,
+    hyper: Hyper = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
@@ -32,10 +56,14 @@ def report(
     from .. import report as page
 
     new(output, (".html", ".htm"), force)
-    target, most, kept = point(at) if at else None, point(upto, "--upto") if upto else None, setting(with_)
+    target, most = point(at) if at else None, point(upto, "--upto") if upto else None
+    kept = setting(with_, more=columns(hyper, "--hyper") or ())
+    names = columns(over, "--over")
     share(level)
-    trials = read(data, mapping, where, outcome)
-    text = page(trials, at=target, upto=most, setting=kept, level=level)
+    trials = read(data, mapping, where, outcome, hyper)
+    judged = read_run(run, trials, mapping, outcome) if run else None
+    with naming(data):
+        text = page(trials, at=target, upto=most, setting=kept, over=names, run=judged, level=level)
     with replacing(output) as path:
         path.write_text(text, encoding="utf-8")
     if as_json:
