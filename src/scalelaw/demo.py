@@ -146,7 +146,8 @@ class Account:
             f"At that rate the law of the small networks promises a loss of {_band(self.promised)} at {where}.",
             self._gave(),
             self._verdict(),
-            f"The best rate at {where} is predicted to be {_band(self.best_rate, 3)}; trained there, the network reached "
+            f"The law of the best rate, from the small networks alone, predicts {_band(self.best_rate, 3)} at {where}: the kept "
+            f"rate is {self.kept.rate / self.best_rate.value:.2g} times that. Trained at the predicted rate the network reached "
             f"{_loss(self.predicted)}.",
             f"The forecast when tuned is {_band(self.tuned)}; the truth, the best of {self.tried} rates, is {_loss(self.truth)} "
             f"at {_plain(self.truth.rate)}, {'inside' if self.covered else 'outside'} that interval.",
