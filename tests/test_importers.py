@@ -196,6 +196,10 @@ def test_names_are_given_with_map(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DataError, match=part):
             parse_mapping(wrong)
+    # Longer than a file's name can be.
+    assert parse_mapping(f"loss=final_loss,width={'w' * 5000}")["loss"] == "final_loss"
+    with pytest.raises(DataError, match="cannot be read"):
+        parse_mapping("\0")
 
 
 def test_filters_may_name_columns_that_nobody_claims(tmp_path: Path) -> None:

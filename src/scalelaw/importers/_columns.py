@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import re
@@ -96,7 +97,7 @@ def parse_mapping(given: Mapping[str, str] | str | Path) -> dict[str, str]:
     """
     if isinstance(given, Mapping):
         pairs: Mapping[Any, Any] = given
-    elif "=" in str(given) and not Path(given).is_file():
+    elif "=" in str(given) and not _is_file(str(given)):
         pairs = _pairs(re.split(r"[,\n]", str(given)), "--map")
     else:
         pairs = _read_mapping(Path(given))
@@ -255,13 +256,20 @@ def _pairs(parts: Sequence[str], where: str) -> dict[str, str]:
     return pairs
 
 
+def _is_file(text: str) -> bool:
+    """Whether the text names a file; a long list of pairs is no name that a file can have."""
+    with contextlib.suppress(OSError, ValueError):
+        return Path(text).is_file()
+    return False
+
+
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         mend = "Give a file, or write for example --map loss=final_loss,parameters=params"
         raise DataError("there is no such file", f"--map {path}", mend) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         mend = "Give a text file with lines quantity=column"
         raise DataError(f"the file cannot be read ({error})", f"--map {path}", mend) from error
     try:
