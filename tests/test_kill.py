@@ -39,7 +39,7 @@ def test_sigkill_at_any_moment_changes_nothing(
     told: list[str] = []
     while len(told) < KILLS:
         store = tmp_path / f"{len(told)}.db"
-        told += kill_within(store, environment, generator, min(5, KILLS - len(told)))
+        told += kill_within(store, environment, generator, min(7, KILLS - len(told)))
         assert contents(store) == undisturbed, told
     with capsys.disabled():
         print(f"\nkilled {len(told)} times, every store as undisturbed: {'; '.join(told)}")
