@@ -65,7 +65,6 @@ def test_the_account_reads_as_sentences(account: Account) -> None:
         f"Verdict: {account.ruling}",
         "predicted",
         "truth",
-        "Report: ",
     ):
         assert part in text
     assert f"{account.kept.loss:.4g}" in text

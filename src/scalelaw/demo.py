@@ -137,7 +137,7 @@ class Account:
         return max(dict.fromkeys(names), key=names.count) if names else Ruling.OFF_LAW.name
 
     def sentences(self) -> tuple[str, ...]:
-        """The account, a few plain sentences. The command line, the report and the README use these words."""
+        """The account, a few plain sentences: the words of the command line, the report and the README."""
         small = f"{_plain(self.widths[0])} to {_plain(self.widths[-1])}"
         where = f"width {_plain(self.large)}"
         return (
@@ -152,7 +152,6 @@ class Account:
             f"The forecast when tuned is {_band(self.tuned)}; the truth, the best of {self.tried} rates, is {_loss(self.truth)} "
             f"at {_plain(self.truth.rate)}, {'inside' if self.covered else 'outside'} that interval.",
             self._cost(),
-            f"Report: {self.report}",
         )
 
     def _cost(self) -> str:

@@ -39,5 +39,6 @@ def demo(
     say("")
     for sentence in account.sentences():
         say(sentence, "bold red" if sentence.startswith("Verdict: OFF_LAW") else "")
+    say(f"Report: {account.report}")
     figures = " and ".join(str(path) for path in account.figures)
     note(f"{account.trials} trials, {duration(account.seconds)}. Figure: {figures}. Trials: {storage}.")
