@@ -15,7 +15,20 @@ SOURCE = Path(scalelaw.__file__).parent
 
 # A module may import from its own layer's name and from the layers before it, never from a later one.
 LAYERS = (
-    *("errors", "registry", "notation", "condition", "trial", "spool", "trials", "study", "estimate", "objective", "laws"),
+    *(
+        "errors",
+        "registry",
+        "notation",
+        "condition",
+        "trial",
+        "spool",
+        "trials",
+        "study",
+        "student",
+        "estimate",
+        "objective",
+        "laws",
+    ),
     *(
         "sums",
         "problem",

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._problem import Problem
+from ._student import quantile
 
 __all__ = ["Spread", "spread", "student"]
 
@@ -49,9 +50,7 @@ class Spread:
 
 def student(level: float, freedom: int) -> float:
     """Two-sided quantile of Student's t: P(|t| < value) = level."""
-    from scipy.special import stdtrit  # imported late: it costs more than a fit
-
-    return float(stdtrit(freedom, 0.5 + 0.5 * level))
+    return quantile(0.5 + 0.5 * level, freedom)
 
 
 def spread(problem: Problem, u: Array, moved: NDArray[np.bool_]) -> Spread:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._student import quantile
+
 __all__ = ["Effects", "Estimate", "number", "quantile_t", "random_effects"]
 
 Array: TypeAlias = NDArray[np.float64]
@@ -47,9 +49,7 @@ def number(value: float | None) -> float | None:
 
 def quantile_t(probability: float, degrees: float) -> float:
     """Quantile of Student's t."""
-    from scipy.special import stdtrit  # imported late: it costs more than most calls that need it
-
-    return float(stdtrit(degrees, probability))
+    return quantile(probability, degrees)
 
 
 @dataclass(frozen=True, eq=False)
