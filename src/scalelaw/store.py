@@ -9,22 +9,38 @@ the driver waiting.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import sqlalchemy as sa
 
-from . import _store as database
 from . import spool
 from .errors import DataError, RunError, StoreError, UnknownNameError, near
 from .importers import names_in, parse_mapping, recognise
 from .notation import quantity
 from .trial import Curve, Status, Trial
 from .trials import Trials
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from . import _store as database
+else:
+
+    class _Late:
+        """A module imported when it is first used: a CSV file needs no database, and that import takes longer than a fit."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, key: str) -> Any:
+            return getattr(importlib.import_module(self._name, __package__), key)
+
+    sa, database = _Late("sqlalchemy"), _Late("._store")
 
 __all__ = ["Ingested", "Store", "find_run", "load"]
 
