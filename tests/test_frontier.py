@@ -193,3 +193,9 @@ def test_units_do_not_matter(factor: float, unit: float, seed: int) -> None:
     one, two = frontier(trials).trials, frontier(other).trials
     np.testing.assert_allclose(two.numbers("loss"), factor * one.numbers("loss"), rtol=1e-5)
     np.testing.assert_allclose(two.numbers("learning_rate"), unit * one.numbers("learning_rate"), rtol=1e-3)
+
+
+def test_a_study_that_learned_nothing_is_not_told_to_add_sizes() -> None:
+    columns = {"width": [8.0, 16.0, 32.0], "loss": [2.3, 2.3, 2.3], "at_chance": [1.0, 1.0, 1.0]}
+    with pytest.raises(DataError, match="stayed at chance"):
+        frontier(Trials.from_columns(columns))

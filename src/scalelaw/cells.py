@@ -66,6 +66,12 @@ def default_over(trials: Trials, at: Mapping[str, Any] | None = None) -> tuple[s
     varying = finished.varying(finished.scales)
     if at is not None and (named := tuple(name for name in at if name in varying)):
         return named
+    if not len(finished):
+        raise DataError(
+            "no run finished with a loss that counts: each failed, diverged or stayed at chance",
+            trials.source,
+            "Check the loss column and the filter, or train longer at other rates",
+        )
     if not varying:
         have = ", ".join(trials.scales) or "none"
         raise DataError(
