@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,14 +40,17 @@ def text() -> str:
 
 
 def _help(*verb: str) -> str:
-    environment = {**os.environ, "COLUMNS": "110", "LINES": "50", "NO_COLOR": "1"}
-    command = [sys.executable, "-c", "import sys; from scalelaw.cli import main; sys.exit(main())", *verb, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
+    from scalelaw.cli import main as scalelaw
+
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        scalelaw([*verb, "--help"])
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines()) + "\n"
 
 
 def main() -> int:
     """Write the page, or with `--check` compare it."""
+    os.environ.update(COLUMNS="110", LINES="50", NO_COLOR="1")
     new = text()
     if "--check" in sys.argv:
         same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == new
