@@ -22,7 +22,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 # A decrement below this share of the objective cannot change its 12th digit.
 _RELATIVE = 1e-13
-# Objective of residuals at the rounding of a double: noise-free data stop here.
+# Half a square of a residual at the rounding of a double: noise-free data stop here.
 _ROUNDING = 1e-29
 _FEW = 48
 
@@ -90,7 +90,7 @@ def _solved(matrix: Array, right: Array) -> tuple[Array, Flags]:
 
 @dataclass(eq=False)
 class _Batch:
-    """The starts that still move, batch last: `live` says which of all they are; `move` which coordinates may move now."""
+    """The starts that still move, batch last: `live` says which of all they are; `weight` is the sum of weight times largest bend."""
 
     live: NDArray[np.intp]
     u: Array
@@ -194,7 +194,7 @@ def minimise(
         np.ones(u.T.shape, dtype=bool) if free is None else np.array(free.T),
         np.zeros(count),
         np.zeros(count, dtype=np.intp),
-        np.sum(problem.weight if weight is None else weight, axis=-1) * np.ones(count),
+        np.sum(problem.weight if weight is None else weight, axis=-1) * problem.objective.rho(np.zeros(1))[2] * np.ones(count),
     )
     batch.keep(np.isfinite(now.value))
     iteration = 0
@@ -208,17 +208,20 @@ def minimise(
 def _iterate(problem: Problem, batch: _Batch, end: Minima, weight: Array | None, y: Array | None) -> None:
     """One step of every start in the batch; those that end are written to `end` and leave it."""
     low, high = problem.lower[:, None], problem.upper[:, None]
-    out = (batch.u <= low) & (batch.gradient > 0) | (batch.u >= high) & (batch.gradient < 0)
-    move = batch.free & ~out
+    move = batch.free
+    at_low, at_high = batch.u <= low, batch.u >= high
+    if at_low.any() or at_high.any():
+        move = move & ~(at_low & (batch.gradient > 0) | at_high & (batch.gradient < 0))
     step, fall, good = batch.step(move)
     done, level = batch.finished(move, fall, good)
     end.decrement[batch.live] = np.where(level, 0.0, np.where(good, fall, np.inf))
     end.converged[batch.live[done]] = True
-    trial = np.clip(batch.u + step, low, high)
-    tried = np.flatnonzero(good)
+    trial = np.minimum(np.maximum(batch.u + step, low), high)
+    tried = np.arange(len(good)) if good.all() else np.flatnonzero(good)
     better = np.zeros(len(good), dtype=bool)
     if len(tried):
-        there = problem.evaluate(trial.T[tried], weight, y, batch.live[tried])
+        some = trial if len(tried) == len(good) else trial[:, tried]
+        there = problem.evaluate(some.T, weight, y, batch.live[tried])
         gradient, hessian = there.gradient.T, there.hessian.transpose(1, 2, 0)
         lower = there.value < batch.value[tried]
         lower &= np.isfinite(gradient).all(axis=0) & np.isfinite(hessian).all(axis=(0, 1))

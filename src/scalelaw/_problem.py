@@ -141,6 +141,9 @@ class Problem:
 
     def residual(self, u: Array, y: Array | None = None) -> Array:
         """Residuals on the objective's scale, `(B, n)`."""
+        if self._sums is not None:
+            with np.errstate(all="ignore"):
+                return self._sums.residual(u, self.y if y is None else y)
         phi = self.phi(u)
         p = {item.name: phi[:, place, None] for place, item in enumerate(self.law.parameters)}
         with np.errstate(all="ignore"):

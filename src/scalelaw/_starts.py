@@ -229,6 +229,13 @@ def _face(gram: Array, right: Array, total: Array, positive: list[bool], face: t
     target = right if whole else right[inside]
     if len(face) == 1:
         found, fine = target / gram[face[0], face[0]], gram[face[0], face[0]] > 0
+    elif len(face) == 2:
+        j, k = face
+        cross, left = gram[j, k] / gram[j, j], gram[j, j]
+        rest = gram[k, k] - cross * gram[j, k]
+        fine = (left > 0) & (rest > 1e-14 * gram[k, k])
+        second = (target[1] - cross * target[0]) / rest
+        found = np.stack([target[0] / left - cross * second, second])
     else:
         lower, fine = factor(gram if whole else gram[np.ix_(inside, inside)])
         found = solve(lower, target)

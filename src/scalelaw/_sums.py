@@ -29,6 +29,8 @@ Array: TypeAlias = NDArray[np.float64]
 
 # Measured: from 8,000 to 32,000 cells (resamples times rows) the cost of a cell differs by a few per cent.
 _BLOCK = 16_384
+# Below so many cells the number of calls matters, not the arithmetic.
+_SMALL = 2_048
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,10 @@ class Sums:
             first += np.exp(term - z) * (slope @ inputs)
         return z, first
 
+    def residual(self, u: Array, y: Array) -> Array:
+        """y - ln(sum), `(B, n)`."""
+        return self._shares(self.start[:, None] + np.matmul(u, self.slope), y, slice(None))[1]
+
     def evaluate(
         self, u: Array, objective: Objective, weight: Array, y: Array, rows: NDArray[np.intp] | None = None
     ) -> tuple[Array, Array, Array]:
@@ -106,9 +112,13 @@ class Sums:
     ) -> tuple[Array, Array]:
         """Value `(B,)` and moments `(K, B, m)`, block by block."""
         batch, total = affine.shape[1], len(self.monomials)
-        value, moments = np.zeros(batch), np.zeros((len(self._expand.T) // self.pairs.shape[2], batch, self.pairs.shape[2]))
         width = min(total, _BLOCK)
         height = max(1, _BLOCK // width)
+        if height >= batch and width == total:
+            if rows is not None:
+                weight, y = (each if each.ndim == 1 else each[rows] for each in (weight, y))
+            return self._block(affine, objective, weight, y, slice(None))
+        value, moments = np.zeros(batch), np.zeros((len(self._expand.T) // self.pairs.shape[2], batch, self.pairs.shape[2]))
         for top in range(0, batch, height):
             some = slice(top, top + height)
             pick = some if rows is None else rows[some]
@@ -116,17 +126,19 @@ class Sums:
                 part = slice(left, left + width)
                 w = weight[part] if weight.ndim == 1 else weight[pick, part]
                 target = y[part] if y.ndim == 1 else y[pick, part]
-                share, r = self._shares(affine[:, some], target, part)
-                amount, pull, bend = objective.weigh(r, w)
-                bend += pull
-                products = self._products(share, pull, bend)
-                flat = products.reshape(-1, products.shape[2]) @ self.monomials[part]
-                sums = flat.reshape(len(products), -1, flat.shape[1])
-                if height >= batch and width == total:
-                    return amount, sums
+                amount, sums = self._block(affine[:, some], objective, w, target, part)
                 value[some] += amount
                 moments[:, some] += sums
         return value, moments
+
+    def _block(self, affine: Array, objective: Objective, weight: Array, y: Array, part: slice) -> tuple[Array, Array]:
+        """Value `(b,)` and moments `(K, b, m)` of some starts over some rows."""
+        share, r = self._shares(affine, y, part)
+        value, pull, bend = objective.weigh(r, weight)
+        bend += pull
+        products = self._products(share, pull, bend)
+        flat = products.reshape(-1, products.shape[2]) @ self.monomials[part]
+        return value, flat.reshape(len(products), -1, flat.shape[1])
 
     def _at_one_point(self, affine: Array, objective: Objective, weight: Array, y: Array) -> tuple[Array, Array]:
         """The same where every problem stands at the same point: only weights differ, and they enter linearly."""
@@ -142,19 +154,25 @@ class Sums:
 
         Terms are divided by e^y before they are added: then the sum is e^-residual, which is near 1 wherever a fit can be.
         """
-        level = self.start.shape[1]
-        terms = np.empty((*affine.shape[:2], len(self.monomials[part])))
-        for t in range(len(terms)):
-            term: Array = terms[t, :, :]
-            if self._constant[t]:
-                np.multiply(np.exp(affine[t, :, :1]), np.exp(-y), out=term)
-                continue
-            np.matmul(affine[t], self._linear[:level, part], out=term)
-            term -= y
-            np.exp(term, out=term)
-        total = terms[0] + terms[1] if len(terms) > 1 else terms[0].copy()
-        for term in terms[2:]:
-            total += term
+        linear = self._linear[:, part]
+        if affine.shape[1] * linear.shape[1] <= _SMALL:
+            terms = np.matmul(affine, linear)
+            terms -= y
+            np.exp(terms, out=terms)
+            total = terms.sum(axis=0)
+        else:
+            terms = np.empty((*affine.shape[:2], linear.shape[1]))
+            for t in range(len(terms)):
+                term: Array = terms[t, :, :]
+                if self._constant[t]:
+                    np.multiply(np.exp(affine[t, :, :1]), np.exp(-y), out=term)
+                    continue
+                np.matmul(affine[t], linear, out=term)
+                term -= y
+                np.exp(term, out=term)
+            total = terms[0] + terms[1] if len(terms) > 1 else terms[0].copy()
+            for term in terms[2:]:
+                total += term
         r = np.log(total)
         terms *= np.divide(1.0, total, out=total)
         return terms, np.negative(r, out=r)
@@ -192,9 +210,9 @@ class Sums:
         place = terms
         for s in range(terms):
             gradient[:, s, :size] = -self.slope[s]
-            half = np.tensordot(self.slope[s], self.pairs, axes=1)
+            half = (self.slope[s] @ self.pairs.reshape(size, -1)).reshape(count, size, monomials)
             for t in range(s, terms):
-                product = np.tensordot(self.slope[t], half, axes=([1], [1]))
+                product = np.matmul(self.slope[t], half)
                 if s == t:
                     hessian[:, :, s] = -product
                     hessian[:, :, place] = product
