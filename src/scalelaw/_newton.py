@@ -90,7 +90,7 @@ def _solved(matrix: Array, right: Array) -> tuple[Array, Flags]:
 
 @dataclass(eq=False)
 class _Batch:
-    """The starts that still move, batch last: `live` says which of all they are; `weight` is the sum of weight times largest bend."""
+    """The starts that still move, batch last: `live` says which they are; `weight` sums weight times largest bend."""
 
     live: NDArray[np.intp]
     u: Array
