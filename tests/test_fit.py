@@ -69,6 +69,38 @@ def test_closed_form_and_jets_agree() -> None:
     assert np.allclose(closed.hessian[0], hessian, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("law", ["saturating", "m3"])
+def test_a_batch_in_blocks_is_its_rows_one_by_one(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of starts and of rows, weights picked by row, and the short cut for starts at one point change nothing."""
+    found = fit(law, saturating(WIDTHS, 0.01), over="width")
+    rng = np.random.default_rng(0)
+    u = found.u + 0.01 * rng.standard_normal((7, len(found.u)))
+    weight, y = rng.integers(0, 3, (9, 11)).astype(float), found.problem.y + 0.01 * rng.standard_normal((9, 11))
+    rows = np.array([8, 0, 3, 3, 1, 5, 7])
+    for name in ("_BLOCK", "_SMALL"):
+        monkeypatch.setattr(f"scalelaw._sums.{name}", 4)
+    monkeypatch.setattr("scalelaw._problem._BLOCK", 4)
+    for at in (u, np.tile(u[:1], (7, 1))):
+        for outcomes in (None, y):
+            whole = found.problem.evaluate(at, weight, outcomes, rows)
+            for k, row in enumerate(rows):
+                one = found.problem.evaluate(at[k : k + 1], weight[row], None if outcomes is None else outcomes[row])
+                assert whole.value[k] == pytest.approx(one.value[0], rel=1e-12)
+                assert whole.gradient[k] == pytest.approx(one.gradient[0], rel=1e-9, abs=1e-12)
+                assert whole.hessian[k] == pytest.approx(one.hessian[0], rel=1e-9, abs=1e-12)
+
+
+def test_an_exact_law_converges_under_every_objective() -> None:
+    """Residuals at the rounding of a double are a minimum, also where the objective divides them by a small width."""
+    for name in ("power", "saturating", "chinchilla", "broken"):
+        law = laws[name].over(laws[name].inputs)
+        points = Points({**law.example.x, "loss": law.predict(law.example.theta, law.example.x)})
+        for objective in (Huber(), LeastSquares(), Absolute()):
+            found = fit(law, points, objective=objective)
+            assert found.status is FitStatus.CONVERGED
+            assert dict(found.theta) == pytest.approx(dict(law.example.theta), rel=1e-6)
+
+
 def test_a_wide_huber_is_least_squares() -> None:
     data = saturating(WIDTHS, 0.01)
     wide, squares = (fit("saturating", data, over="width", objective=each) for each in (Huber(width=10.0), LeastSquares()))

@@ -22,6 +22,8 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 # A decrement below this share of the objective cannot change its 12th digit.
 _RELATIVE = 1e-13
+# The rounding of a double: a fall below it leaves the objective as it is.
+_ROUNDED = 1e-16
 # Half a square of a residual at the rounding of a double: noise-free data stop here.
 _ROUNDING = 1e-29
 _FEW = 48
@@ -82,7 +84,8 @@ def _solved(matrix: Array, right: Array) -> tuple[Array, Flags]:
         lower, good = factor(matrix)
         return solve(lower, right), good
     # For a few matrices one LAPACK call is cheaper than a vectorised factorisation.
-    values, vectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0).transpose(2, 0, 1))
+    batch = matrix.transpose(2, 0, 1)
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(batch), batch, 0.0))
     good = values[:, 0] > 1e-14
     turned = np.matmul(right.T[:, None, :], vectors)[:, 0, :] / np.where(good[:, None], values, 1.0)
     return np.matmul(vectors, turned[:, :, None])[:, :, 0].T, good
@@ -90,7 +93,7 @@ def _solved(matrix: Array, right: Array) -> tuple[Array, Flags]:
 
 @dataclass(eq=False)
 class _Batch:
-    """The starts that still move, batch last: `live` says which they are; `weight` sums weight times largest bend."""
+    """The starts that still move, batch last. `live`: which of all they are; `weight`: the largest bend, summed over rows."""
 
     live: NDArray[np.intp]
     u: Array
@@ -217,7 +220,9 @@ def _iterate(problem: Problem, batch: _Batch, end: Minima, weight: Array | None,
     end.decrement[batch.live] = np.where(level, 0.0, np.where(good, fall, np.inf))
     end.converged[batch.live[done]] = True
     trial = np.minimum(np.maximum(batch.u + step, low), high)
-    tried = np.arange(len(good)) if good.all() else np.flatnonzero(good)
+    # A fall below the rounding of the objective could not be told from none.
+    ask = good & ~(done & (fall <= _ROUNDED * batch.value))
+    tried = np.arange(len(good)) if ask.all() else np.flatnonzero(ask)
     better = np.zeros(len(good), dtype=bool)
     if len(tried):
         some = trial if len(tried) == len(good) else trial[:, tried]
@@ -227,7 +232,7 @@ def _iterate(problem: Problem, batch: _Batch, end: Minima, weight: Array | None,
         lower &= np.isfinite(gradient).all(axis=0) & np.isfinite(hessian).all(axis=(0, 1))
         took = tried[lower]
         better[took] = True
-        if len(took) == len(good):
+        if len(took) == len(ask):
             batch.u, batch.value, batch.gradient, batch.hessian = trial, there.value, gradient, hessian
         else:
             batch.u[:, took], batch.value[took] = trial[:, took], there.value[lower]

@@ -159,7 +159,9 @@ def _project(problem: Problem, node: Mapping[str, Array], linear: Linear, weight
     for j, value in known.items():
         total = total - 2 * value * right[:, j] + value**2 * gram[:, j, j]
         right = right - np.reshape(value, (-1, 1)) * gram[:, :, j]
-    value, rss = _least_squares(gram[:, loose][:, :, loose], right[:, loose], total, [linear.positive[j] for j in loose])
+    if known:
+        gram, right = gram[:, loose][:, :, loose], right[:, loose]
+    value, rss = _least_squares(gram, right, total, [linear.positive[j] for j in loose])
     for column, j in enumerate(loose):
         found = value[:, column]
         if linear.positive[j] and law.parameters[places[j]].log:
@@ -251,12 +253,9 @@ def _basins(profile: Array) -> NDArray[np.intp]:
     """Flat indices of the local minima of a grid (neighbours along each axis)."""
     lowest = np.isfinite(profile)
     for axis in range(profile.ndim):
-        for shift in (1, -1):
-            neighbour = np.roll(profile, shift, axis)
-            edge = [slice(None)] * profile.ndim
-            edge[axis] = slice(0, 1) if shift == 1 else slice(-1, None)
-            neighbour[tuple(edge)] = np.inf
-            lowest &= profile <= neighbour
+        here, along = np.moveaxis(profile, axis, 0), np.moveaxis(lowest, axis, 0)
+        along[1:] &= here[1:] <= here[:-1]
+        along[:-1] &= here[:-1] <= here[1:]
     return np.flatnonzero(lowest)
 
 
@@ -268,7 +267,7 @@ def _as_coordinates(problem: Problem, phi: Array, zero: Flags) -> tuple[Array, F
         # Centring lets an exponent's column reach into a coefficient's row; only the coefficient's own column is at zero.
         if not item.linear:
             gone[:, np.flatnonzero(problem.basis[place])] = False
-    u = np.where(gone, problem.floor, np.nan_to_num(u))
+    u = np.where(gone, problem.floor, u if np.isfinite(u).all() else np.nan_to_num(u))
     return u, ~(gone | _meaningless(problem, zero))
 
 

@@ -8,6 +8,8 @@ bound pushes the right way.
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
@@ -241,6 +243,11 @@ def _enough(problem: Problem, law: Law) -> None:
         )
 
 
+def _finite(value: float) -> float:
+    """0 for NaN, and the largest double for what is larger."""
+    return 0.0 if math.isnan(value) else min(max(value, -sys.float_info.max), sys.float_info.max)
+
+
 def _fitted(problem: Problem, found: Found, source: _Source) -> Fit:
     minima, best, free = found.minima, found.best, found.free
     law, u = source.law, minima.u[best]
@@ -248,7 +255,7 @@ def _fitted(problem: Problem, found: Found, source: _Source) -> Fit:
     errors = spread(problem, u, ~at_bound)
     phi = problem.phi(u)
     zero = zeros(problem, u)
-    theta = {item.name: 0.0 if zero[k] else float(np.nan_to_num(item.outer(phi[k]))) for k, item in enumerate(law.parameters)}
+    theta = {item.name: 0.0 if zero[k] else _finite(float(item.outer(phi[k]))) for k, item in enumerate(law.parameters)}
     certificate = certify(problem, found, errors, at_bound, zero)
     # A parameter too large for a double is no answer, whatever the slope says.
     sound = bool(minima.converged[best] and pushes(minima, free)[best] and np.all(np.abs(list(theta.values())) < 1e300))
