@@ -6,20 +6,29 @@ import argparse
 import time
 
 from . import tables
+from .surfaces import surfaces
 
-KINDS = {"bowls": tables.bowls, "optima": tables.optima, "forecasts": tables.forecasts, "verdicts": tables.verdicts}
+KINDS = {
+    "bowls": tables.bowls,
+    "optima": tables.optima,
+    "forecasts": tables.forecasts,
+    "verdicts": tables.verdicts,
+    "surfaces": surfaces,
+}
+REPLICATES = {"surfaces": 500}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
-    parser.add_argument("--replicates", type=int, default=200)
+    parser.add_argument("--replicates", type=int, help="default: 200, surfaces 500")
     arguments = parser.parse_args()
     for name in arguments.tables:
         start = time.perf_counter()
-        lines = KINDS[name](arguments.replicates)
+        replicates = arguments.replicates or REPLICATES.get(name, 200)
+        lines = KINDS[name](replicates)
         print(
-            f"\n### {name}: {arguments.replicates} replicates, {time.perf_counter() - start:.0f} s\n\n" + "\n".join(lines),
+            f"\n### {name}: {replicates} replicates, {time.perf_counter() - start:.0f} s\n\n" + "\n".join(lines),
             flush=True,
         )
 
