@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalelaw.ample import ample, envelope_law
+from scalelaw.ample import Ground, ample, assess, envelope_law
 from scalelaw.errors import DataError, InputError
 from scalelaw.fit import FitStatus, fit
 from scalelaw.laws import laws
@@ -99,3 +99,76 @@ def test_one_number_of_tokens_for_all_runs_is_no_obstacle() -> None:
     assert law.theta["E"] == pytest.approx(1.8 + 2100.0 * 1e11**-0.37, rel=1e-6)
     assert found.to_dict()["joint"] is None
     assert ample(GRID, "compute").to_dict()["joint"] is not None
+
+
+def rows(sizes: np.ndarray, tokens: np.ndarray, noise: float = 0.002, seed: int = 0) -> Trials:
+    """One run for each pair."""
+    loss = laws["chinchilla"].predict(TRUTH, {"parameters": sizes, "tokens": tokens})
+    loss = loss * np.exp(noise * np.random.default_rng(seed).standard_normal(len(sizes)))
+    return Trials.from_columns({"parameters": sizes, "tokens": tokens, "loss": loss})
+
+
+def test_the_cases_are_told_apart() -> None:
+    size, rng = np.geomspace(1e7, 1e10, 12), np.random.default_rng(0)
+    for tokens, told in ((20 * size, "20 parameters on every row"), (20 * size * np.exp(0.05 * rng.standard_normal(12)), "%")):
+        found = assess(rows(size, tokens), "parameters")
+        assert found.ground is Ground.LADDER
+        assert (len(found.trials), found.dropped) == (12, 0)
+        assert told in found.message
+        assert "along that ladder only" in found.message
+    one = assess(world(size, np.array([1e11])), "compute")
+    assert one.ground is Ground.LADDER
+    assert "tokens are the same" in one.reason
+    messy = rows(np.exp(rng.uniform(16, 20, 12)), np.exp(rng.uniform(20, 24, 12)), 0.1)
+    few = rows(size[::3], np.array([3e9, 1e9, 2e11, 4e9]))
+    for trials in (messy, few):
+        found = assess(trials, "tokens")
+        assert found.ground is Ground.UNKNOWN
+        assert "none is checked" in found.message
+        assert len(found.trials) == len(trials)
+        with pytest.raises(DataError, match="do not say whether size or data holds them back"):
+            ample(trials, "tokens")
+    short = world(np.geomspace(1e8, 1e10, 6), np.geomspace(1e8, 1e10, 6))
+    assert assess(short, "parameters").ground is Ground.TOO_FEW
+    assert assess(GRID, "parameters").ground is Ground.AMPLE
+    assert assess(world(size, np.array([1e11])), "parameters").ground is Ground.ALONE
+
+
+def test_a_split_that_is_not_known_drops_nothing() -> None:
+    """A converged law of both whose parts are known to no better than a factor e is no reason to drop a run."""
+    checked = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        trials = rows(np.exp(random.uniform(16, 20, 12)), np.exp(random.uniform(20, 24, 12)), 0.05, seed)
+        joint = fit("chinchilla", trials)
+        if joint.status is not FitStatus.CONVERGED:
+            continue
+        found = assess(trials, "parameters")
+        n, d = np.log(trials.numbers("parameters")), np.log(trials.numbers("tokens"))
+        slope = np.array([np.zeros(12), np.ones(12), -np.ones(12), -n, d])[[joint.law.names.index("E"), 1, 2, 3, 4]]
+        assert joint.law.names == ("E", "A", "B", "alpha", "beta")
+        error = np.sqrt(np.einsum("pn,pq,qn->n", slope, joint.covariance_inner, slope))
+        assert (found.ground is Ground.UNKNOWN) == (np.median(error) > 1)
+        checked += found.ground is Ground.UNKNOWN
+    assert checked >= 3
+
+
+def test_compute_and_size_give_the_tokens() -> None:
+    """A table of sizes and compute alone, as of isoFLOP curves."""
+    tokens = GRID.numbers("tokens")
+    bare = Trials.from_columns(
+        {
+            "parameters": GRID.numbers("parameters"),
+            "compute": 6 * GRID.numbers("parameters") * tokens,
+            "loss": GRID.numbers("loss"),
+        }
+    )
+    assert ample(bare, "compute").trials.numbers("loss").tolist() == ample(GRID, "compute").trials.numbers("loss").tolist()
+
+
+def test_a_row_without_tokens_is_left_out_and_counted() -> None:
+    tokens = GRID.numbers("tokens").copy()
+    tokens[-2:] = np.nan
+    found = ample(GRID.with_column("tokens", tokens), "parameters")
+    assert "2 more lack parameters or tokens" in found.message
+    assert found.dropped + len(found.trials) == len(GRID)
