@@ -23,6 +23,13 @@ def fit(
     over: Over = None,
     hyper: Hyper = None,
     fixed: Fixed = False,
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all-rows",
+            help="In a law over parameters, tokens or compute alone, keep the runs that the other variable holds back, too.",
+        ),
+    ] = False,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
@@ -41,16 +48,20 @@ def fit(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        case = best_case(chosen, trials, over=names, fixed=fixed)
+        case = best_case(chosen, trials, over=names, fixed=fixed, all_rows=all_rows)
     if as_json:
         emit(case.to_dict(level))
         return
     found, edge = case.fit, case.frontier
-    ground = "the best case of each scale" if edge.tuned else f"runs at {places(edge.settings)}" if edge.settings else "all runs"
+    whole = "all runs" if case.ample is None or not case.ample.dropped else "the runs that are not held back"
+    ground = "the best case of each scale" if edge.tuned else f"runs at {places(edge.settings)}" if edge.settings else whole
     say(f"{found.law.name} over {', '.join(found.over)}: {found.law.formula}, fitted to {ground} ({found.n} rows).", "bold")
     say(found.message)
     show(found, level)
     basis(edge, asked=names is not None)
+    if case.ample is not None:
+        mend = "Keep them with --all-rows" if case.ample.dropped else case.ample.mend
+        say(f"{case.ample.message} {mend}." if mend else case.ample.message)
     if case.kept is not None and case.kept_frontier is not None:
         held = places(case.kept_frontier.settings)
         values = ", ".join(f"{name} = {number(value)}" for name, value in case.kept.theta.items())

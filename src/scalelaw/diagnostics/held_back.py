@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ample import ample
+from ..ample import Ground
+from ..best_case import standing
 from ..errors import DataError
 from ..frontier import frontier
 from ..trials import Trials
@@ -12,31 +13,36 @@ from ._base import Case, Diagnostic, Finding
 
 __all__ = ["HeldBack"]
 
-_OTHER = {"parameters": ("tokens",), "tokens": ("parameters",), "compute": ("parameters", "tokens")}
-
 
 class HeldBack(Diagnostic):
-    """A law over parameters, tokens or compute alone, where more than a tenth of the runs are held back by what it leaves out."""
+    """A law over parameters, tokens or compute alone, where what it leaves out holds back more than a tenth of the runs, or may.
+
+    Silent on runs along one ladder, such as 20 tokens to every parameter: there a law of one variable counts what both do.
+    """
 
     name = "held_back"
     question = "Do runs with too little data, or too small a model, spoil a law of one variable?"
 
     def find(self, case: Case) -> Finding | None:
         """See `Diagnostic.find`."""
-        over, trials = case.over[0], case.trials.finished
-        others = _OTHER.get(over, ()) if len(case.over) == 1 else ()
-        if not others or case.frontier.tuned or len(trials.varying(("parameters", "tokens"))) < 2:
-            return None
+        over = case.over[0]
         try:
-            found = ample(trials, over)
+            found = standing(case.frontier)
         except DataError:
-            # Too few are ample, or the runs cannot say: other diagnostics speak of the ladder.
+            # A column that cannot be read as numbers is told where it is used.
             return None
-        if found.dropped <= len(trials) / 10:
+        if found is None or found.ground is Ground.LADDER:
             return None
+        if found.ground is Ground.UNKNOWN:
+            return self.finding(found.message, f"{found.mend}.")
+        if found.ground is Ground.AMPLE and found.dropped <= len(found.limited) / 10:
+            return None
+        what = "best cases" if case.frontier.tuned else "runs"
+        rest = "" if found.ground is Ground.AMPLE else "; too few sizes are left"
+        action = "" if rest else f", or the ample runs alone, as `scalelaw fit --over {over}` does"
         return self.finding(
-            f"{found.dropped} of {len(trials)} runs are held back by what a law over {over} leaves out.",
-            f"Fit both (--over parameters,tokens), or only the runs that scalelaw.ample(trials, over={over!r}) keeps.",
+            f"{found.dropped} of {len(found.limited)} {what} are held back by what a law over {over} leaves out{rest}.",
+            f"Fit both (--over parameters,tokens){action}.",
         )
 
     def example(self) -> Case:
