@@ -18,6 +18,9 @@ __all__ = ["Found", "lowest", "pushes", "refit", "search"]
 Array: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 
+# Steps along a valley, the lengths tried at each, and Newton steps of the coefficients after it.
+_VALLEY, _LENGTHS, _INNER = 60, np.array([4.0, 2.0, 1.0, 0.5, 0.1, 0.01]), 8
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -63,6 +66,10 @@ def _descend(problem: Problem, starts: Starts) -> tuple[Minima, Flags]:
     slow = ~minima.converged & (minima.value <= 2 * np.min(minima.value))
     if slow.any():
         _put(minima, slow, minimise(problem, minima.u[slow], free[slow]))
+    slow = ~minima.converged & (minima.value <= 2 * np.min(minima.value))
+    if slow.any():
+        along = np.stack([_along(problem, u, move) for u, move in zip(minima.u[slow], free[slow], strict=True)])
+        _put(minima, slow, minimise(problem, along, free[slow]))
     stuck = ~minima.converged & (minima.value <= 2 * np.min(minima.value))
     if stuck.any():
         aside, move = _aside(minima, free, stuck)
@@ -70,6 +77,64 @@ def _descend(problem: Problem, starts: Starts) -> tuple[Minima, Flags]:
         keep = ~np.concatenate([stuck, np.zeros(len(move), dtype=bool)]) | _first(minima)
         minima, free = _taken(minima, keep), free[keep]
     return _settled(problem, minima, free)
+
+
+def _along(problem: Problem, u: Array, free: Flags) -> Array:
+    """Further down a curved valley, where a straight step leaves its floor at once: variable projection proper.
+
+    Coefficients are solved for exactly after every step of the other coordinates, which so follow the floor whatever its shape.
+    Newton on the profile f(w) = min_c F(w, c): its gradient is F_w, its Hessian F_ww - F_wc F_cc^-1 F_cw. Several lengths of the
+    step are tried at once and the lowest is taken. Nothing is certified here.
+    """
+    linear = _linear(problem) & free
+    if not linear.any() or not (free & ~linear).any():
+        return u
+    now = minimise(problem, u[None, :], linear[None, :], limit=_INNER)
+    for _ in range(_VALLEY):
+        way = _downhill(problem, now, free, linear)
+        if way is None:
+            break
+        # As far as the first bound, too: beyond it the coefficients cannot follow.
+        edge = np.where(way > 0, problem.upper - now.u[0], problem.lower - now.u[0])[way != 0] / way[way != 0]
+        trial = now.u + np.append(_LENGTHS, min(edge.min(initial=1.0), 1.0))[:, None] * way
+        there = minimise(problem, trial, np.tile(linear, (len(trial), 1)), limit=_INNER)
+        best = int(np.argmin(np.where(np.isfinite(there.value), there.value, np.inf)))
+        if not there.value[best] < now.value[0] * (1 - 1e-13):
+            break
+        now = _taken(there, np.arange(len(trial)) == best)
+    # A valley that runs out through a bound ends on it; just before it every step of Newton's would be cut short.
+    here, slope = now.u[0], now.gradient[0]
+    over = free & (problem.upper - here < 1e-6 * (1 + np.abs(here))) & (slope < 0)
+    under = free & (here - problem.lower < 1e-6 * (1 + np.abs(here))) & (slope > 0)
+    return np.where(over, problem.upper, np.where(under, problem.lower, here))
+
+
+def _linear(problem: Problem) -> Flags:
+    """Coordinates that move linear parameters alone, `(q,)`."""
+    linear = np.array([item.linear for item in problem.law.parameters], dtype=bool)
+    used = problem.basis != 0
+    return np.asarray(used[linear].any(axis=0) & ~used[~linear].any(axis=0), dtype=bool)
+
+
+def _downhill(problem: Problem, now: Minima, free: Flags, linear: Flags) -> Array | None:
+    """The Newton step `(q,)` of the profile, the coefficients carried along its tangent; None where there is none."""
+    u, gradient, hessian = now.u[0], now.gradient[0], now.hessian[0]
+    if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+        return None
+    inside = free & ~((u <= problem.lower) & (gradient > 0) | (u >= problem.upper) & (gradient < 0))
+    bent, flat = np.flatnonzero(inside & ~linear), np.flatnonzero(inside & linear)
+    if len(bent) == 0:
+        return None
+    carry = -np.linalg.pinv(hessian[np.ix_(flat, flat)], hermitian=True) @ hessian[np.ix_(flat, bent)]
+    reduced = hessian[np.ix_(bent, bent)] + hessian[np.ix_(bent, flat)] @ carry
+    values, vectors = np.linalg.eigh((reduced + reduced.T) / 2)
+    # Down, also where the profile bends down, and no further than a factor e^2 at once.
+    size = np.maximum(np.abs(values), 1e-12 * np.abs(values).max() + 1e-300)
+    step = -vectors @ ((vectors.T @ gradient[bent]) / size)
+    step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
+    way = np.zeros(len(u))
+    way[bent], way[flat] = step, carry @ step
+    return way
 
 
 def refit(problem: Problem, u: Array, *, weight: Array | None = None, y: Array | None = None) -> Minima:

@@ -61,6 +61,10 @@ class M4(Law):
             odds = odds - height / (sigmoid(-odds) + a * sigmoid(odds))
         return logaddexp(span - softplus(-odds), p["E"])
 
+    def floors(self, x: Mapping[str, Array], y: Array) -> Mapping[str, float]:  # noqa: ARG002
+        """See `Law.floors`: A is in the unit of the loss to the power 1 - a, so it may be as small as a double can say."""
+        return {"A": -700.0}
+
     def grids(self, x: Mapping[str, Array], y: Array) -> Mapping[str, Sequence[float] | Array]:  # noqa: ARG002
         """See `Law.grids`."""
         return {"E": below(y, 12), "S": above(y, 12), "a": self.parameter("a").grid}
