@@ -177,6 +177,19 @@ def test_constant_and_rising_losses_are_not_called_converged() -> None:
         assert found.status in (FitStatus.NOT_IDENTIFIED, FitStatus.AT_BOUND)
 
 
+@pytest.mark.parametrize(
+    "name", ["saturating", "chinchilla", "chinchilla_shared", "kaplan", "data_constrained", "m3", "m4", "broken"]
+)
+def test_terms_below_rounding_are_not_called_converged(name: str) -> None:
+    """A constant loss leaves coefficients of 1e-13, with exponents that mean nothing."""
+    law = laws[name].over(laws[name].inputs)
+    found = fit(law, Points({**law.example.x, "loss": np.full(len(next(iter(law.example.x.values()))), 2.5)}))
+    assert found.status is not FitStatus.CONVERGED
+    tens = fit("saturating", Points({"width": np.repeat(WIDTHS, 4), "loss": np.full(44, 2.5)}), over="width")
+    assert tens.status is FitStatus.NOT_IDENTIFIED
+    assert "no term with alpha" in tens.message
+
+
 def test_a_collinear_ladder_is_told() -> None:
     size = np.geomspace(1e7, 1e10, 12)
     law, theta = laws["chinchilla"], laws["chinchilla"].example.theta

@@ -20,6 +20,8 @@ Array: TypeAlias = NDArray[np.float64]
 
 # Two minima are the same where their objectives agree to this share.
 _SAME = 1e-7
+# ln of a share of the outcome that no double can show next to it.
+_NOTHING = math.log(1e-12)
 
 
 def zeros(problem: Problem, u: Array) -> NDArray[np.bool_]:
@@ -117,10 +119,10 @@ def judge(
         )
     if not sound and (certificate.condition_scaled < 1e12 or max(abs(value) for value in theta.values()) >= 1e300):
         return FitStatus.NOT_CONVERGED, FitStatus.NOT_CONVERGED.value
-    lost = [name for term in law.terms if theta[term.coefficient] == 0 for name in term.powers.values()]
+    lost = _lost(problem, theta)
     if lost:
         return FitStatus.NOT_IDENTIFIED, (
-            f"The data show no term with {', '.join(dict.fromkeys(lost))}: its coefficient is 0. "
+            f"The data show no term with {', '.join(dict.fromkeys(lost))}: what it adds is 0 or rounding. "
             "Use a law without it, or a wider range of sizes."
         )
     if not sound or certificate.condition_scaled > 1e12:
@@ -141,6 +143,21 @@ def judge(
             f"The minimum lies on a bound of {', '.join(certificate.active)}; its error there is one-sided and not given.",
         )
     return FitStatus.CONVERGED, FitStatus.CONVERGED.value
+
+
+def _lost(problem: Problem, theta: Mapping[str, float]) -> list[str]:
+    """Exponents of terms that are 0, or on every row below the rounding of the outcome: nothing is known of them."""
+    size = problem.y if problem.objective.log else np.log(np.maximum(np.abs(problem.y), 1e-300))
+    lost: list[str] = []
+    for term in problem.law.terms:
+        if not term.powers:
+            continue
+        if theta[term.coefficient] > 0:
+            part = math.log(theta[term.coefficient]) - sum(theta[power] * problem.x[name] for name, power in term.powers.items())
+            if np.any(part - size > _NOTHING):
+                continue
+        lost.extend(term.powers.values())
+    return lost
 
 
 def ladder_of(problem: Problem) -> str | None:
