@@ -61,6 +61,8 @@ LAYERS = (
         "plan",
         "tasks",
         "train",
+        "slopes",
+        "coordinates",
         "engines",
         "importers",
         "figures",

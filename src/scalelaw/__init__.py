@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .backtest import backtest as backtest
     from .best_case import BestCase as BestCase
     from .best_case import best_case as best_case
+    from .coordinates import Coordinates as Coordinates
+    from .coordinates import coordinates as coordinates
     from .diagnostics import diagnose as diagnose
     from .errors import InputError as InputError
     from .errors import ScalelawError as ScalelawError
@@ -65,6 +67,7 @@ _HOME = {
     "Allocation": "allocate",
     "Backtest": "backtest",
     "BestCase": "best_case",
+    "Coordinates": "coordinates",
     "Fit": "fit",
     "Forecast": "forecast",
     "Frontier": "frontier",
@@ -86,6 +89,7 @@ _HOME = {
     "backtest": "backtest",
     "best_case": "best_case",
     "check": "verdict",
+    "coordinates": "coordinates",
     "diagnose": "diagnostics",
     "fit": "fit",
     "forecast": "forecast",

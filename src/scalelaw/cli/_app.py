@@ -21,7 +21,13 @@ __all__ = ["PANELS", "build", "execute"]
 
 # Help panel -> verb -> the module that holds it. A verb is the function of its own name; `import_` is the verb `import`.
 PANELS: Mapping[str, Mapping[str, str]] = {
-    "Train and collect": {"demo": "demo", "run": "run", "import": "import_", "export": "export"},
+    "Train and collect": {
+        "demo": "demo",
+        "coordinates": "coordinates",
+        "run": "run",
+        "import": "import_",
+        "export": "export",
+    },
     "Analyse": {
         "fit": "fit",
         "optimum": "optimum",
