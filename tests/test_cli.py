@@ -527,7 +527,9 @@ def test_hyper_adds_to_the_known_hyperparameters(tmp_path: Path, capsys: pytest.
     found = object_of(capsys, "optimum", path, "--hyper", "damping", "--at", "width=1024")
     assert set(found["law"]) == {"learning_rate", "damping"}
     assert found["at"]["damping"]["value"] == pytest.approx(2, rel=0.02)
-    assert found["at"]["learning_rate"]["value"] == pytest.approx(3e-3 * 64**-0.4, rel=0.05)
+    rate = found["at"]["learning_rate"]
+    assert rate["low"] < 3e-3 * 64**-0.4 < rate["high"]
+    assert rate["value"] == pytest.approx(3e-3 * 64**-0.4, rel=0.15), "four times beyond five sizes, and the law may bend"
     run = tmp_path / "run.json"
     run.write_text(json.dumps({"width": 1024, "learning_rate": 3e-3 * 64**-0.4, "damping": 100.0, "loss": 1.6}))
     judged = object_of(capsys, "check", path, run, "--hyper", "damping", code=3)

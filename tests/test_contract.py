@@ -169,7 +169,7 @@ def test_the_screens_lead_with_the_answer(
 ) -> None:
     screens = {
         ("forecast", "--at", "width=8192"): "At width 8192 expect a loss of 4.7",
-        ("optimum", "--at", "width=8192"): "The best learning_rate goes as width^-0.3",
+        ("optimum", "--at", "width=8192"): "The best learning_rate goes as width^-0.2",
         ("backtest",): "15 of 15 held-out sizes",
         ("fit", "--law", "power"): "power over width: L = A x^-alpha",
     }

@@ -127,7 +127,7 @@ def widths(_: int) -> list[str]:
         found = optimum(trials.where(trials.numbers("width") <= most), over="width", hyper="learning_rate")["learning_rate"]
         low, high = found.to_dict()["interval"]["p"]
         head = f"| up to {most:.0f} |"
-        lines.append(f"{head} exponent of the best rate | {-found.fit.theta['p']:.3f} | {-high:.3f} to {-low:.3f} | | |")
+        lines.append(f"{head} exponent of the best rate | {-found.coefficients['p']:.3f} | {-high:.3f} to {-low:.3f} | | |")
         for label, value in (("law's rate at 8192", found.at({"width": TOP})), ("8192's own rate", found.run_at({"width": TOP}))):
             factor = max(value.value / BEST, BEST / value.value)
             holds = f"interval {_yes(value.low <= BEST <= value.high)}; factor {factor:.2f}, within 1.7 {_yes(factor <= 1.7)}"

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .axis import axis_of
 from .errors import DataError
 from .trials import Trials
 
@@ -33,11 +34,11 @@ class Cell:
 
     Args:
         point: the scale.
-        z: logarithm of the settings, `(settings, hyperparameters)`.
+        z: coordinates of the settings (`axis.py`), `(settings, hyperparameters)`.
         y: mean ln loss of each setting, `(settings,)`.
         count: runs behind each mean, `(settings,)`.
         squares: summed squared deviations of ln loss within each setting, `(settings,)`.
-        bad: logarithm of the settings that diverged or stayed at chance, `(.., hyperparameters)`.
+        bad: coordinates of the settings that diverged or stayed at chance, `(.., hyperparameters)`.
         deviation: ln loss less its setting's mean by seed, `(settings, seeds)`, NaN where a seed is missing; None where the
             table names no seeds.
     """
@@ -98,7 +99,7 @@ def _determines(table: Mapping[str, Array], names: tuple[str, ...], other: str) 
 
 
 def default_hyper(trials: Trials, over: Sequence[str]) -> tuple[str, ...]:
-    """Numeric hyperparameters that take at least three positive values within some scale."""
+    """Numeric hyperparameters that take at least three values within some scale, each with a place on its axis (`axis.py`)."""
     finished = trials.finished
     found: list[str] = []
     for name in finished.hyperparameters:
@@ -106,8 +107,8 @@ def default_hyper(trials: Trials, over: Sequence[str]) -> tuple[str, ...]:
         if column.dtype == object:
             continue
         for _, rows in finished.groups(over):
-            values = rows.numbers(name)
-            if len(np.unique(values[np.isfinite(values) & (values > 0)])) >= 3:
+            values = axis_of(name).coordinate(rows.numbers(name))
+            if len(np.unique(values[np.isfinite(values)])) >= 3:
                 found.append(name)
                 break
     return tuple(found)
@@ -125,7 +126,7 @@ def names_of(
 
 
 def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[Cell]:
-    """The finished runs grouped by scale, their settings in logarithms, replicated seeds averaged."""
+    """The finished runs grouped by scale, their settings in coordinates, replicated seeds averaged."""
     finished = trials.finished
     loss = finished.numbers("loss")
     if np.any(loss <= 0):
@@ -133,10 +134,9 @@ def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[
         raise DataError(
             f"a loss of {loss[row]:g} has no logarithm", f"{trials.source}, finished row {row + 1}", "Give positive losses"
         )
-    table = {name: finished.numbers(name) for name in (*over, *hyper)}
-    whole = np.all([np.isfinite(column) & (column > 0) for column in table.values()], axis=0)
-    scale = np.stack([table[name] for name in over], axis=1)[whole]
-    z = np.log(np.stack([table[name] for name in hyper], axis=1)[whole]) if hyper else np.zeros((int(whole.sum()), 0))
+    sizes, settings = _columns(finished, over, hyper)
+    whole = np.all(np.isfinite(sizes), axis=1) & np.all(np.isfinite(settings), axis=1)
+    scale, z = sizes[whole], settings[whole]
     y = np.log(loss[whole])
     seed = finished.numbers("seed")[whole] if "seed" in finished and finished["seed"].dtype != object else None
     bad_scale, bad_z = _bad(trials, over, hyper)
@@ -171,7 +171,13 @@ def _bad(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> tuple[Arr
         bad |= trials["status"] == "DIVERGED"
     if "at_chance" in trials:
         bad |= np.nan_to_num(trials.numbers("at_chance")) > 0
-    columns = [trials.numbers(name) for name in (*over, *hyper)]
-    bad &= np.all([np.isfinite(column) & (column > 0) for column in columns], axis=0)
-    scale = np.stack([trials.numbers(name)[bad] for name in over], axis=1)
-    return scale, np.log(np.stack([trials.numbers(name)[bad] for name in hyper], axis=1)) if hyper else np.zeros((len(scale), 0))
+    sizes, settings = _columns(trials, over, hyper)
+    bad &= np.all(np.isfinite(sizes), axis=1) & np.all(np.isfinite(settings), axis=1)
+    return sizes[bad], settings[bad]
+
+
+def _columns(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> tuple[Array, Array]:
+    """Scales and the settings' coordinates, `(rows, ..)`; NaN where a size is not positive or a setting has no coordinate."""
+    sizes = np.stack([trials.numbers(name) for name in over], axis=1)
+    settings = [axis_of(name).coordinate(trials.numbers(name)) for name in hyper]
+    return np.where(sizes > 0, sizes, np.nan), np.stack(settings, axis=1) if hyper else np.zeros((len(trials), 0))

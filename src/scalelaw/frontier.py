@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .axis import axis_of
 from .cells import cells_of, names_of
 from .errors import DataError
 from .noise import seed_noise
@@ -29,7 +30,7 @@ class Frontier:
         tuned: False where the rows stand as they are, at one setting per scale.
         trials: one row per scale with the columns of `over`, `loss`, `loss_se` (nats; NaN where nothing tells it), `count`,
             `argmin_loss`, `seed_sd` (of ln loss near the best setting; NaN without replicates), and per hyperparameter h: `h`
-            (best value), `h_se` (standard error of ln h), `h_edge` (name of an `Edge`).
+            (best value), `h_se` (standard error of its coordinate, ln h for most), `h_edge` (name of an `Edge`).
         curvature: d2 ln loss / d (ln h)^2, shared over the scales.
         seed_sd: standard deviation of ln loss between seeds at the largest scale, whose noise a larger run resembles most; None
             without replicates.
@@ -113,7 +114,7 @@ def _tuned(trials: Trials, response: Response) -> Frontier:
     columns["argmin_loss"] = [bowl.argmin for bowl in bowls]
     columns["seed_sd"] = [bowl.seed_sd for bowl in bowls]
     for j, name in enumerate(response.hyper):
-        columns[name] = [math.exp(bowl.best[j]) for bowl in bowls]
+        columns[name] = [axis_of(name).setting(float(bowl.best[j])) for bowl in bowls]
         columns[f"{name}_se"] = [math.sqrt(bowl.best_cov[j, j]) for bowl in bowls]
         columns[f"{name}_edge"] = [bowl.edge[j].name for bowl in bowls]
     return Frontier(
@@ -190,7 +191,7 @@ def kept_setting(
     most = max(len(losses) for losses in found.values())
     best = min((key for key, losses in found.items() if len(losses) == most), key=lambda key: sum(found[key]))
     # The value as it stands in the table, not the exponential of a rounded logarithm.
-    return {name: _nearest(trials.numbers(name), math.exp(value)) for name, value in zip(hyper, best, strict=True)}
+    return {name: _nearest(trials.numbers(name), axis_of(name).setting(value)) for name, value in zip(hyper, best, strict=True)}
 
 
 def _nearest(column: Array, value: float) -> float:

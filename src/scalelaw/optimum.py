@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .axis import axis_of
 from .cells import default_over
 from .errors import DataError
-from .estimate import Effects, Estimate, quantile_t, random_effects
-from .fit import Fit, fit
+from .estimate import Estimate, quantile_t
 from .frontier import Frontier, frontier
-from .response import Array
+from .lookahead import keep
+from .response import Array, Response
+from .trend import Path, Trend
 from .trials import Trials, place
 
 __all__ = ["Optima", "Optimum", "optimum"]
@@ -27,35 +29,65 @@ class Optimum:
 
     Args:
         hyper: the hyperparameter.
-        fit: of the law `optimum`, c x^-p, to the best values, weights 1 / (tau^2 + standard error^2).
         level: of the intervals.
-        tau: standard deviation, between scales, of ln best about the law.
-        frontier: the best values with their errors.
-        effects: the pooled line and its covariance; intervals come from here.
+        frontier: the best values with their errors, and the response behind them.
     """
 
     hyper: str
-    fit: Fit
     level: float
-    tau: float
     frontier: Frontier = field(repr=False)
-    effects: Effects = field(repr=False)
 
-    def _estimate(self, point: Mapping[str, float], level: float | None, extra: float) -> Estimate:
-        level = self.level if level is None else level
-        row = _row(self.frontier.over, point)
-        mean = float(row @ self.effects.beta)
-        se = math.sqrt(float(row @ self.effects.covariance @ row) + extra**2)
-        half = quantile_t(0.5 + 0.5 * level, self.effects.degrees) * se
-        return Estimate(math.exp(mean), _exp(mean - half), _exp(mean + half), level, se)
+    @property
+    def response(self) -> Response:
+        """The surface behind it."""
+        assert self.frontier.response is not None
+        return self.frontier.response
+
+    @property
+    def trend(self) -> Trend:
+        """The laws of all hyperparameters."""
+        return self.response.trend
+
+    @property
+    def path(self) -> Path:
+        """This one's law, straight and bent."""
+        return self.trend[self.hyper]
+
+    @property
+    def tau(self) -> float:
+        """Standard deviation, between scales, of the best's coordinate about the law."""
+        return self.path.tau
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Of the straight law, best = c x^-p; with several scale columns the exponents are p_<column>."""
+        beta, middle = self.path.beta, self.trend.middle
+        names = ["p"] if len(middle) == 1 else [f"p_{name}" for name in self.frontier.over]
+        powers = {name: -float(b) for name, b in zip(names, beta[1:], strict=True)}
+        return {"c": _exp(float(beta[0] - beta[1:] @ middle)), **powers}
+
+    @property
+    def formula(self) -> str:
+        """The straight law in words: `learning_rate = c width^-p`."""
+        names = list(self.coefficients)[1:]
+        powers = " ".join(f"{column}^-{name}" for column, name in zip(self.frontier.over, names, strict=True))
+        return f"{axis_of(self.hyper).words(self.hyper)} = c {powers}"
 
     def at(self, point: Mapping[str, float], level: float | None = None) -> Estimate:
-        """The law's own value at a scale, with a random-effects interval, t(scales - coefficients)."""
+        """The law's own value at a scale: the average of the straight and the bent law, t(tuned scales - coefficients)."""
         return self._estimate(point, level, 0.0)
 
     def run_at(self, point: Mapping[str, float], level: float | None = None) -> Estimate:
         """The best value of one scale itself: the law's value and the scatter of scales about it."""
         return self._estimate(point, level, self.tau)
+
+    def _estimate(self, point: Mapping[str, float], level: float | None, extra: float) -> Estimate:
+        level = self.level if level is None else level
+        s = self.trend.place(place(self.frontier.over, point))
+        low, high = self.path.quantiles(s, (0.5 - 0.5 * level, 0.5 + 0.5 * level), extra)
+        mean, sd = self.path.moments(s)
+        axis = axis_of(self.hyper)
+        return Estimate(axis.setting(mean), *axis.between(low, high), level, math.hypot(sd, extra))
 
     def band(self, points: Mapping[str, Any], level: float | None = None) -> tuple[Array, Array, Array]:
         """Value, low and high of `at` at arrays of points, for drawing."""
@@ -65,29 +97,39 @@ class Optimum:
         ]
         return tuple(np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))  # pyright: ignore[reportReturnType]
 
-    def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
-        """How much larger (in the first scale column) a model may be before a setting kept from the smaller one costs
-        `tolerance`.
+    def exponent(self, column: str | None = None) -> Estimate:
+        """The straight law's exponent in one scale column, d ln best / d ln scale, with its interval."""
+        return self.trend.exponent(self.hyper, column or self.frontier.over[0], self.level)
 
-        With curvature H = d2 ln loss / d (ln h)^2 and exponent p, the excess of keeping h over a ratio r is 1/2 H (p ln r)^2, so
-        r = exp(sqrt(2 tolerance / H) / |p|). The interval is that of p; high is infinite where p may be zero.
-        """
-        curvature = self.frontier.curvature[self.hyper]
-        p, se = float(self.effects.beta[1]), math.sqrt(float(self.effects.covariance[1, 1]))
-        half = quantile_t(0.5 + 0.5 * self.level, self.effects.degrees) * se
-        reach = math.sqrt(2.0 * tolerance / curvature)
-        least = 0.0 if abs(p) <= half else abs(p) - half
-        value, low, high = (_exp(reach / size) if size > 0 else math.inf for size in (abs(p), abs(p) + half, least))
-        return Estimate(value, low, high, self.level)
+    def bend(self, column: str | None = None) -> Estimate:
+        """Change of that exponent per nat of scale, with its interval, from the bent law."""
+        return self.trend.bend(self.hyper, column or self.frontier.over[0], self.level)
+
+    def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
+        """How much larger (in the first scale column) than the largest scale a model may be before keeping that scale's best
+        costs `tolerance` of the loss: see `lookahead`."""
+        return keep(self.response, (self.hyper,), level=self.level).safe_ratio(tolerance)
 
     def to_dict(self) -> dict[str, Any]:
-        """`coefficients` and their `interval`, in the signs of best = c x^-p."""
-        names = list(self.fit.theta)
-        half = quantile_t(0.5 + 0.5 * self.level, self.effects.degrees) * np.sqrt(np.diag(self.effects.covariance))
-        interval = {names[0]: [_exp(float(self.effects.beta[0] + sign * half[0])) for sign in (-1, 1)]}
+        """`coefficients` and their `interval`, in the signs of best = c x^-p, and the bends beside them."""
+        names, path, middle = list(self.coefficients), self.path, self.trend.middle
+        t = quantile_t(0.5 + 0.5 * self.level, path.degrees)
+        row = np.array([1.0, *(-middle)])
+        half = t * math.sqrt(float(row @ path.covariance @ row))
+        interval = {"c": [_exp(math.log(self.coefficients["c"]) + sign * half) for sign in (-1, 1)]}
         for k, name in enumerate(names[1:], start=1):
-            interval[name] = [float(-self.effects.beta[k] + sign * half[k]) for sign in (-1, 1)]
-        return {"coefficients": dict(self.fit.theta), "interval": interval, "tau": self.tau, "scales": len(self.frontier.trials)}
+            half = t * math.sqrt(float(path.covariance[k, k]))
+            interval[name] = [float(-path.beta[k] + sign * half) for sign in (-1, 1)]
+        return {
+            "coefficients": self.coefficients,
+            "interval": interval,
+            "of": axis_of(self.hyper).words(self.hyper),
+            "bend": {column: self.bend(column).to_dict() for column in self.frontier.over},
+            "straight": path.straight,
+            "prior_share": dict(zip(self.frontier.over, map(float, path.prior_share), strict=True)),
+            "tau": self.tau,
+            "scales": len(self.frontier.trials),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,19 +191,8 @@ def optimum(
         raise DataError(
             f"{len(edge.trials)} tuned size(s), too few for a law", edge.source.source, "Tune at one more size at least"
         )
-    X = np.concatenate([np.ones((len(edge.trials), 1)), edge.scales], axis=1)
-    found: dict[str, Optimum] = {}
-    for name in edge.hyper:
-        se = edge.trials.numbers(f"{name}_se")
-        effects = random_effects(X, np.log(edge.trials.numbers(name)), se)
-        weights = 1.0 / (effects.tau**2 + se**2)
-        fitted = fit("optimum", edge.trials, over=edge.over, outcome=name, weights=weights)
-        found[name] = Optimum(name, fitted, level, effects.tau, edge, effects)
+    found = {name: Optimum(name, level, edge) for name in edge.hyper}
     return Optima(MappingProxyType(found), edge, None if at is None else place(edge.over, at), level)
-
-
-def _row(over: tuple[str, ...], point: Mapping[str, Any]) -> Array:
-    return np.array([1.0, *map(math.log, place(over, point).values())])
 
 
 def _exp(value: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .axis import axis_of
 from .forecast import Forecast
 from .response import Array
 from .stack import Mixture
@@ -19,9 +20,6 @@ __all__ = ["Suspect", "suspects"]
 # Before the gap is seen: the chance that something else than the tuned hyperparameters is at fault, and its typical cost in ln
 # loss.
 _OTHER, _OTHER_COST = 0.2, 0.1
-# Standard deviation of a rate law's exponent beyond its own error, per nat of parameters beyond the data: exponents published
-# for one grid differ by 0.05-0.15 with the estimator, and rate laws bend.
-_BEND = 0.05
 # Relative scatter of the curvature between scales.
 _CURVATURE_SD = 0.3
 _DRAWS = 4000
@@ -54,8 +52,7 @@ def suspects(expected: Forecast, mixture: Mixture, gap: float, settings: Mapping
     """Suspects by their expected share of the gap, which is taken apart as gap = sum_j phi_j + u + e:
 
     - phi_j = 1/2 d_j (H d)_j with d = ln used - ln best: what the distance of hyperparameter j from its best costs, its Shapley
-      value for a quadratic. The best is drawn from its law's t, with the scatter of scales and a bend of the law beyond the
-      data; H with 30 % scatter.
+      value for a quadratic. The best is drawn from its law, straight or bent, with the scatter of scales; H with 30 % scatter.
     - u: a cause that was not tuned; none (chance 0.8), or exponential with mean c = 10 % of the loss (chance 0.2).
     - e ~ N(0, s^2): the law's own error and the run's noise.
 
@@ -72,18 +69,19 @@ def suspects(expected: Forecast, mixture: Mixture, gap: float, settings: Mapping
         the most suspected first; none where nothing was tuned or the run does not say how it was set.
     """
     response, optima = expected.frontier.response, expected.optima
-    known = [name for name in expected.frontier.hyper if name in settings and settings[name] > 0]
+    used = {
+        name: float(axis_of(name).coordinate(np.array(settings[name]))) for name in expected.frontier.hyper if name in settings
+    }
+    known = [name for name, place in used.items() if math.isfinite(place)]
     if response is None or optima is None or not known:
         return ()
     random = np.random.default_rng(0)
     columns = [expected.frontier.hyper.index(name) for name in known]
     H = response.hessian_at(expected.at)[np.ix_(columns, columns)]
     away = np.empty((_DRAWS, len(known)))
-    bend = _BEND * float(expected.stack.distance(expected.at)[0])
     for j, name in enumerate(known):
-        best = optima[name].run_at(expected.at)
-        draw = random.standard_t(optima[name].effects.degrees, _DRAWS) * math.hypot(best.stderr, bend)
-        away[:, j] = math.log(settings[name] / best.value) - draw
+        best = optima[name].path.draw(_DRAWS, random)(response.trend.place(expected.at)[None])[:, 0]
+        away[:, j] = used[name] - best
     scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
     phi = 0.5 * away * (away @ H) * scale[:, None]
     sd = float(mixture.sd()[0])

@@ -89,7 +89,7 @@ def _cubics(profile: list[tuple[float, Array, Array]], window: float) -> tuple[B
             "loss": np.exp(np.concatenate([y for *_, y in profile])),
         }
     )
-    response = respond(table, ("compute",), ("parameters",), Settings(window=window))
+    response = respond(table, ("compute",), ("parameters",), Settings(window=window / 2))
     if response is None:
         return ()
     bowls = {bowl.point["compute"]: bowl for bowl in response.bowls}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["optimum"]
 
 
+_WHERE = {"INSIDE": "inside", "LOW": "at the low edge", "HIGH": "at the high edge", "ALONE": "one setting"}
+
+
 def optimum(
     data: Data,
     *,
@@ -63,10 +66,10 @@ def optimum(
 def _sentences(each: Optimum, found: Optima) -> list[str]:
     told = each.to_dict()
     powers: list[str] = []
-    for name, column in zip(list(each.fit.theta)[1:], found.frontier.over, strict=True):
+    for name, column in zip(list(each.coefficients)[1:], found.frontier.over, strict=True):
         low, high = told["interval"][name]
         reach = f"{found.level:.0%} interval of the exponent: {interval(-high, -low, 3)}"
-        powers.append(f"{column}^{number(-each.fit.theta[name], 3)} ({reach})")
+        powers.append(f"{column}^{number(-each.coefficients[name], 3)} ({reach})")
     sentences = [f"The best {each.hyper} goes as {' x '.join(powers)}."]
     if found.at is not None:
         there = each.at(found.at, found.level)
@@ -83,7 +86,7 @@ def scales(edge: Frontier) -> None:
     for row in edge.trials.rows():
         cells = [number(row[name]) for name in edge.over]
         for name in edge.hyper if edge.tuned else ():
-            where = {"INSIDE": "inside", "LOW": "at the low edge", "HIGH": "at the high edge"}[row[f"{name}_edge"]]
+            where = _WHERE[row[f"{name}_edge"]]
             error = row.get(f"{name}_se")
             cells += [number(row[name], 3), "-" if error is None else number(math.exp(min(error, 50.0)), 3), where]
         error = row.get("loss_se")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..axis import axis_of
 from ..frontier import frontier
 from ..trials import Trials
-from ._base import Case, Diagnostic, Finding, listing
+from ._base import Case, Diagnostic, Finding
 from ._examples import study
 
 __all__ = ["LeftOut"]
 
 
 class LeftOut(Diagnostic):
-    """Sizes with fewer than three settings, and settings of zero, which have no logarithm: neither shapes a bowl."""
+    """Settings without a place on their axis, such as a weight decay of zero: they shape no bowl."""
 
     name = "left_out"
     question = "Did finished runs stay outside the frontier?"
@@ -22,19 +23,13 @@ class LeftOut(Diagnostic):
         """See `Diagnostic.find`."""
         if not case.frontier.tuned or case.frontier.response is None:
             return None
-        skipped = case.frontier.response.skipped
-        if skipped:
-            sizes = listing([point[case.over[0]] for point in skipped])
-            return self.finding(
-                f"{case.over[0]} {sizes} has too few settings for a best case and is left out.",
-                f"Run at least three values of {case.frontier.hyper[0]} there.",
-            )
         rows = case.frontier.source.finished
         for name in case.frontier.hyper:
-            zero = int(np.sum(~(rows.numbers(name) > 0)))
-            if zero:
+            lost = int(np.sum(~np.isfinite(axis_of(name).coordinate(rows.numbers(name)))))
+            if lost:
+                axis = f"ln({axis_of(name).words(name)})"
                 return self.finding(
-                    f"{zero} finished runs have no positive {name}; they have no place on its logarithmic axis and are left out.",
+                    f"{lost} finished runs have no place on the axis of {name}, which is {axis}, and are left out.",
                     f"Judge them apart with --where, or give {name} a small positive value.",
                 )
         return None
@@ -42,7 +37,7 @@ class LeftOut(Diagnostic):
     def example(self) -> Case:
         """See `Diagnostic.example`."""
         trials = study()
-        more = {"width": 512.0, "learning_rate": 1e-3, "seed": 0.0, "loss": 2.0, "status": "COMPLETE"}
+        more = {"width": 64.0, "learning_rate": 0.0, "seed": 0.0, "loss": 2.0, "status": "COMPLETE"}
         columns = {name: [*column.tolist(), more[name]] for name, column in trials.columns.items()}
         trials = Trials.from_columns(columns)
         return Case(trials, frontier(trials))

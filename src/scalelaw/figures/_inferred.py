@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tell"]
 
-_SHAPES = {Edge.INSIDE.name: Shape.CLOSED, Edge.LOW.name: Shape.LOW, Edge.HIGH.name: Shape.HIGH}
+_SHAPES = {Edge.INSIDE.name: Shape.CLOSED, Edge.LOW.name: Shape.LOW, Edge.HIGH.name: Shape.HIGH, Edge.ALONE.name: Shape.CLOSED}
 _NORMAL = 1e6  # degrees of freedom at which Student's t is the normal distribution
 
 
@@ -80,10 +80,9 @@ def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None
         at = (float(target[story.column]), there.value, there.low, there.high)
     if len(story.over) > 1:
         return Curve((), (), at=at)
-    exponent = float(law.effects.beta[1])
-    half = quantile_t(0.5 + 0.5 * law.level, law.effects.degrees) * math.sqrt(float(law.effects.covariance[1, 1]))
-    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{exponent:.2f}"
-    words += f" ({law.level:.0%}: {exponent - half:.2f} to {exponent + half:.2f})"
+    power = law.exponent()
+    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{power.value:.2f}"
+    words += f" ({law.level:.0%}: {power.low:.2f} to {power.high:.2f})"
     x = _span(story, target)
     value, low, high = law.band({story.column: x})
     return Curve(numbers(x), numbers(value), numbers(low), numbers(high), at, words.replace("-", "\N{MINUS SIGN}"))

@@ -192,12 +192,12 @@ def _laws(forecast: Forecast) -> list[dict[str, Any]]:
         rows.append(
             {
                 "data": f"best {_spaced(name)} of {told['scales']} sizes",
-                "formula": law.fit.law.formula,
-                "name": law.fit.law.name,
+                "formula": law.formula,
+                "name": "optimum",
                 "weight": "",
                 "theta": [_theta(key, value, told["interval"][key]) for key, value in told["coefficients"].items()],
                 "at": f"{short(best.value, 3)} ({short(best.low, 3)} to {short(best.high, 3)})",
-                "status": _status(law.fit),
+                "status": f"straight with probability {law.path.straight:.0%}; averaged with a bent law at the target",
             }
         )
     return rows

@@ -1,0 +1,166 @@
+"""Looking ahead: what a setting that was tuned at one scale and kept will cost at a larger one, and how far it may be kept.
+
+With z the kept setting's coordinate and z*(s) the law of the best (`trend.py`),
+
+    excess(s) = cost(z - z*(s)),   cost(d) = 1/2 H d^2 and the bowl's skew (`response.skewed`), in ln loss
+
+so a setting leaves the law quadratically in ln scale: 1/2 H (p ln r)^2 for an exponent p and a ratio r, and the furthest safe
+ratio for a tolerance e is exp(sqrt(2 e / H) / |p|). Intervals come from draws of the law (straight or bent, with the scatter of
+scales) and of the curvature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axis import axis_of
+from .errors import InputError
+from .estimate import Estimate
+from .response import Response, skewed
+from .trials import place
+
+__all__ = ["Kept", "keep"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+_DRAWS = 2000
+# Scatter of ln curvature between scales; on simulated and public grids 0.2 to 0.4.
+_CURVATURE_SD = 0.3
+# How far ahead a safe ratio is looked for.
+_FURTHEST = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Settings kept from one scale, seen from others.
+
+    Args:
+        settings: hyperparameter -> kept value; hyperparameters left out are tuned at every scale.
+        start: the scale from which ratios count.
+        level: of the intervals.
+    """
+
+    response: Response = field(repr=False)
+    settings: Mapping[str, float]
+    start: Mapping[str, float]
+    level: float
+    _away: Array = field(repr=False)
+    _grid: Array = field(repr=False)
+    _cost: Array = field(repr=False)
+
+    def excess(self, point: Mapping[str, float]) -> Estimate:
+        """ln loss lost at a scale: median and interval."""
+        draws = self._draws(place(self.response.over, point))
+        return _estimate(draws, self.level)
+
+    def curve(self, points: Sequence[Mapping[str, float]]) -> tuple[Array, Array, Array]:
+        """Median, low and high of the excess at each point, for drawing."""
+        found = [self.excess(point) for point in points]
+        return tuple(np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))  # pyright: ignore[reportReturnType]
+
+    def mean(self, point: Mapping[str, float]) -> float:
+        """Expected excess at a scale, the mean of the draws."""
+        return float(self._draws(place(self.response.over, point)).mean())
+
+    def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
+        """How many times larger than the start, in the first scale column, a model may be before the excess passes a tolerance.
+
+        Infinite where it does not within a factor of a million.
+        """
+        if not tolerance > 0:
+            raise InputError(f"a tolerance of {tolerance:g}", "tolerance", "Give a share of the loss above 0, such as 0.02")
+        over = self._cost > tolerance
+        first = np.argmax(over, axis=1)
+        never = ~over.any(axis=1)
+        # Between the grid's points the square root of the cost is near linear in ln ratio.
+        rows = np.arange(len(first))
+        before = np.maximum(first - 1, 0)
+        low, high = np.sqrt(self._cost[rows, before]), np.sqrt(self._cost[rows, first])
+        share = np.where(first > 0, (math.sqrt(tolerance) - low) / np.maximum(high - low, 1e-12), 0.0)
+        reach = self._grid[before] + np.clip(share, 0.0, 1.0) * (self._grid[first] - self._grid[before])
+        reach = np.sort(np.where(never, np.inf, reach))
+        ends = [_order(reach, each) for each in (0.5, 0.5 - self.level / 2, 0.5 + self.level / 2)]
+        value, least, most = (math.exp(each) if math.isfinite(each) else math.inf for each in ends)
+        return Estimate(value, least, most, self.level)
+
+    def _draws(self, point: Mapping[str, float]) -> Array:
+        """Excess of every draw at a point."""
+        trend, response = self.response.trend, self.response
+        random = np.random.default_rng(0)
+        best = trend.draw(_DRAWS, random)(trend.place(point)[None])[:, 0]
+        scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
+        away = np.where(np.isfinite(self._away), self._away - best, 0.0)
+        return skewed(response.hessian_at(point), response.skew, away) * scale
+
+
+def keep(
+    response: Response,
+    settings: Mapping[str, float] | Sequence[str],
+    start: Mapping[str, float] | None = None,
+    *,
+    level: float = 0.9,
+) -> Kept:
+    """Look ahead from a kept setting.
+
+    Args:
+        response: the surface.
+        settings: the kept values; or names of hyperparameters, whose best at the start is kept.
+        start: the scale they were tuned at; default the largest of the data in the first scale column.
+
+    Raises:
+        InputError: a hyperparameter that was not tuned, or a value that has no place on its axis.
+    """
+    trend = response.trend
+    start = place(response.over, start or max((bowl.point for bowl in response.bowls), key=lambda each: each[response.over[0]]))
+    for name in settings:
+        if name not in response.hyper:
+            raise InputError(f"{name} was not tuned in these runs", "settings", f"Tuned are {', '.join(response.hyper)}")
+    away = np.full(len(response.hyper), np.nan)
+    best = trend.best(start)
+    values: dict[str, float] = {}
+    given = settings if isinstance(settings, Mapping) else {}
+    for j, name in enumerate(response.hyper):
+        if name not in settings:
+            continue
+        axis = axis_of(name)
+        away[j] = float(axis.coordinate(np.array(given[name]))) if name in given else best[j]
+        if not math.isfinite(away[j]):
+            raise InputError(f"{name} = {given[name]} has no place on its axis", "settings", "Give a value within its range")
+        values[name] = axis.setting(float(away[j]))
+    grid = np.log(np.geomspace(1.0, _FURTHEST, 200))
+    kept = Kept(response, values, start, level, away, grid, np.zeros((0, 0)))
+    return Kept(response, values, start, level, away, grid, _costs(kept))
+
+
+def _costs(kept: Kept) -> Array:
+    """Excess of every draw along growing ratios of the first scale column from the start, `(draws, ratios)`.
+
+    The setting kept is a given value; where its own scale's best was kept, that scale's scatter is part of the start and not of
+    the way from it, so that the excess begins near zero.
+    """
+    trend, response = kept.response.trend, kept.response
+    random = np.random.default_rng(0)
+    s = np.repeat(trend.place(kept.start)[None], len(kept._grid), axis=0)
+    s[:, 0] += kept._grid
+    best = trend.draw(_DRAWS, random, tau=False)(s)
+    scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))[:, None]
+    used = np.isfinite(kept._away)
+    away = np.where(used, kept._away - best, 0.0)
+    far = {**kept.start, response.over[0]: kept.start[response.over[0]] * 4}
+    return skewed(response.hessian_at(far), response.skew, away) * scale
+
+
+def _order(ordered: Array, probability: float) -> float:
+    """An order statistic: infinities are values like others."""
+    return float(ordered[min(int(probability * len(ordered)), len(ordered) - 1)])
+
+
+def _estimate(draws: Array, level: float) -> Estimate:
+    low, value, high = (float(each) for each in np.quantile(draws, [0.5 - level / 2, 0.5, 0.5 + level / 2]))
+    return Estimate(value, low, high, level, float(draws.std()))
