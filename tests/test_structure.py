@@ -47,6 +47,7 @@ LAYERS = (
         "trend",
         "surface",
         "response",
+        "readings",
         "lookahead",
         "redraw",
         "frontier",

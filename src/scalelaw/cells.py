@@ -13,7 +13,7 @@ from .axis import axis_of
 from .errors import DataError
 from .trials import Trials
 
-__all__ = ["Cell", "cells_of", "default_hyper", "default_over", "names_of"]
+__all__ = ["Cell", "cells_of", "default_hyper", "default_over", "means_of", "names_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -128,31 +128,63 @@ def names_of(
 def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[Cell]:
     """The finished runs grouped by scale, their settings in coordinates, replicated seeds averaged."""
     finished = trials.finished
-    loss = finished.numbers("loss")
-    if np.any(loss <= 0):
-        row = int(np.flatnonzero(loss <= 0)[0])
-        raise DataError(
-            f"a loss of {loss[row]:g} has no logarithm", f"{trials.source}, finished row {row + 1}", "Give positive losses"
-        )
+    log_loss = _log_loss(finished)
     sizes, settings = _columns(finished, over, hyper)
     whole = np.all(np.isfinite(sizes), axis=1) & np.all(np.isfinite(settings), axis=1)
     scale, z = sizes[whole], settings[whole]
-    y = np.log(loss[whole])
+    y = log_loss[whole]
     seed = finished.numbers("seed")[whole] if "seed" in finished and finished["seed"].dtype != object else None
     bad_scale, bad_z = _bad(trials, over, hyper)
     result: list[Cell] = []
-    for point in np.unique(scale, axis=0):
-        rows = np.all(scale == point, axis=1)
+    points, groups = _groups(scale)
+    for point, rows in zip(points, groups, strict=True):
         settings, inverse = np.unique(np.round(z[rows], 9), axis=0, return_inverse=True)
         inverse = inverse.reshape(-1)
         count = np.bincount(inverse).astype(float)
         mean = np.bincount(inverse, y[rows]) / count
         away = y[rows] - mean[inverse]
-        bad = bad_z[np.all(bad_scale == point, axis=1)]
+        bad = bad_z[np.all(bad_scale == point, axis=1)] if len(bad_z) else bad_z
         named = None if seed is None else _by_seed(away, inverse, seed[rows], len(settings))
         squares = np.asarray(np.bincount(inverse, away**2), dtype=np.float64)
         result.append(Cell(dict(zip(over, map(float, point), strict=True)), settings, mean, count, squares, bad, named))
     return result
+
+
+def means_of(trials: Trials, over: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Scales in ascending order `(scales, columns)`, and mean ln loss and number of the finished runs of each `(scales,)`.
+
+    Raises:
+        DataError: a loss or every size is not positive.
+    """
+    finished = trials.finished
+    log_loss, (sizes, _) = _log_loss(finished), _columns(finished, over, ())
+    whole = np.all(np.isfinite(sizes), axis=1)
+    if not whole.any():
+        raise DataError(f"no finished run has a positive {' and '.join(over)}", finished.source, "Check that column")
+    points, inverse, count = np.unique(sizes[whole], axis=0, return_inverse=True, return_counts=True)
+    return points, np.bincount(inverse.reshape(-1), log_loss[whole]) / count, count.astype(float)
+
+
+def _log_loss(finished: Trials) -> Array:
+    """ln loss of finished runs.
+
+    Raises:
+        DataError: a loss that is not positive.
+    """
+    loss = finished.numbers("loss")
+    if np.any(loss <= 0):
+        row = int(np.flatnonzero(loss <= 0)[0])
+        raise DataError(
+            f"a loss of {loss[row]:g} has no logarithm", f"{finished.source}, finished row {row + 1}", "Give positive losses"
+        )
+    return np.log(loss)
+
+
+def _groups(scale: Array) -> tuple[Array, list[NDArray[np.intp]]]:
+    """The distinct scales in ascending order, and the rows of each; one sort, whatever the number of scales."""
+    points, inverse, count = np.unique(scale, axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(inverse.reshape(-1), kind="stable")
+    return points, np.split(order, np.cumsum(count)[:-1])
 
 
 def _by_seed(away: Array, setting: NDArray[np.int64], seed: Array, settings: int) -> Array:

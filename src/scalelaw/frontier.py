@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .axis import axis_of
-from .cells import cells_of, names_of
+from .cells import cells_of, means_of, names_of
 from .errors import DataError
 from .noise import seed_noise
+from .readings import read
 from .response import Array, Edge, Response, respond
 from .trials import Trials
 
@@ -81,6 +82,7 @@ def frontier(
     hyper: str | Sequence[str] | None = None,
     fixed: bool = False,
     settings: Mapping[str, float] | None = None,
+    estimator: str = "response",
 ) -> Frontier:
     """Estimate the best-case loss per scale.
 
@@ -90,6 +92,8 @@ def frontier(
         hyper: hyperparameters tuned within a scale; default `default_hyper`.
         fixed: take the runs at one setting as they stand.
         settings: that setting; default `kept_setting` where several settings were tried.
+        estimator: "response", or another reading of the tuned runs: "parabola" or "argmin" (`readings.py`); scales that have
+            none keep the response's.
 
     Raises:
         DataError: no finished run, no size, text among the numbers, or a loss that is not positive.
@@ -100,22 +104,24 @@ def frontier(
     if hyper and not fixed:
         response = respond(trials, over, hyper)
         if response is not None:
-            return _tuned(trials, response)
+            return _tuned(trials, response, estimator)
     kept = dict(settings or {}) or (kept_setting(trials, over=over, hyper=hyper) if hyper else {})
     return _fixed(trials, over, hyper, kept)
 
 
-def _tuned(trials: Trials, response: Response) -> Frontier:
-    bowls = response.bowls
+def _tuned(trials: Trials, response: Response, estimator: str) -> Frontier:
+    bowls, first, other = response.bowls, read(response), read(response, estimator)
+    told = np.isfinite(other.log_loss_se)
+    log_loss, log_loss_se = np.where(told, other.log_loss, first.log_loss), np.where(told, other.log_loss_se, first.log_loss_se)
+    best, best_se = np.where(told[:, None], other.best, first.best), np.where(told[:, None], other.se, first.se)
     columns: dict[str, Any] = {name: [bowl.point[name] for bowl in bowls] for name in response.over}
-    columns["loss"] = [math.exp(bowl.log_loss) for bowl in bowls]
-    columns["loss_se"] = [math.exp(bowl.log_loss) * bowl.log_loss_se for bowl in bowls]
+    columns["loss"], columns["loss_se"] = np.exp(log_loss), np.exp(log_loss) * log_loss_se
     columns["count"] = [bowl.count for bowl in bowls]
     columns["argmin_loss"] = [bowl.argmin for bowl in bowls]
     columns["seed_sd"] = [bowl.seed_sd for bowl in bowls]
     for j, name in enumerate(response.hyper):
-        columns[name] = [axis_of(name).setting(float(bowl.best[j])) for bowl in bowls]
-        columns[f"{name}_se"] = [math.sqrt(bowl.best_cov[j, j]) for bowl in bowls]
+        columns[name] = [axis_of(name).setting(float(value)) for value in best[:, j]]
+        columns[f"{name}_se"] = best_se[:, j]
         columns[f"{name}_edge"] = [bowl.edge[j].name for bowl in bowls]
     return Frontier(
         over=response.over,
@@ -138,12 +144,14 @@ def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: 
     if not len(rows.finished):
         setting = ", ".join(f"{name}={value:g}" for name, value in kept.items())
         raise DataError(f"no finished run at {setting}", trials.source, "Name a setting that was tried")
-    cells = cells_of(rows, over, ())
-    seeds = seed_noise(cells, [np.ones(len(cell.y)) for cell in cells])
-    seed_sd = np.sqrt(seeds.total) if seeds.degrees else np.full(len(cells), np.nan)
-    loss = np.array([float(np.exp(cell.y[0])) for cell in cells])
-    count = np.array([float(cell.count[0]) for cell in cells])
-    columns: dict[str, Any] = {name: [cell.point[name] for cell in cells] for name in over}
+    points, mean, count = means_of(rows, over)
+    # Where every run is its own scale nothing was repeated, and a million of them need no cell each.
+    cells = cells_of(rows, over, ()) if count.max() > 1 else []
+    seeds = seed_noise(cells, [np.ones(len(cell.y)) for cell in cells]) if cells else None
+    repeated = seeds is not None and seeds.degrees > 0
+    seed_sd = np.sqrt(seeds.total) if seeds is not None and repeated else np.full(len(mean), np.nan)
+    loss = np.exp(mean)
+    columns: dict[str, Any] = dict(zip(over, points.T, strict=True))
     columns["loss"], columns["count"] = loss, count
     columns["loss_se"], columns["seed_sd"] = loss * seed_sd / np.sqrt(count), seed_sd
     return Frontier(
@@ -152,7 +160,7 @@ def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: 
         False,
         Trials.from_columns(columns, trials.source),
         MappingProxyType({}),
-        float(seed_sd[-1]) if seeds.degrees else None,
+        float(seed_sd[-1]) if repeated else None,
         MappingProxyType(dict(kept)),
         rows,
     )
