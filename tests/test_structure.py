@@ -50,6 +50,7 @@ LAYERS = (
         "response",
         "readings",
         "lookahead",
+        "cliff",
         "redraw",
         "frontier",
         "best_case",
