@@ -1,6 +1,6 @@
 """The solver behind the response: one surface for all scales and hyperparameters, by iteratively re-centred least squares.
 
-At the present centres c the model is linear. With d = z - c_scale, X = [1, s, s^2 / 2] and slope = H (c - X B - eta),
+At the present centres c the model is linear. With d = z - c_scale, X = [1, s, s^2 / 2, levels], slope = H (c - X B - eta),
 
     ln loss = mu_scale + slope' d + 1/2 d' H d + sum_ij k_ij d_i^2 d_j + noise
 
@@ -32,6 +32,7 @@ class Priors:
         cubic: allow the bowl to be skewed. trend: let H change with scale.
         skew, curvature_between, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
+        level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
         huber: residuals beyond so many standard deviations weigh less. floor: least curvature. rounds: most iterations.
     """
@@ -46,6 +47,7 @@ class Priors:
     intercept: float = 3.0
     exponent: float = 1.0
     bend: float = 0.05
+    level: float = 1.0
     tau: float = 0.1
     huber: float = 2.5
     floor: float = 0.003
@@ -61,6 +63,7 @@ class Table:
         count `(R, C, n)`: runs behind each mean, 0 where padded.
         own `(R, C)`: variance of one run's own seed noise.
         s `(R, C, S)`: ln scale, centred.
+        level `(R, C, K)`: 1 where the scale's runs are at a factor's level, which may move the best setting; K is often 0.
     """
 
     z: Array
@@ -68,6 +71,7 @@ class Table:
     count: Array
     own: Array
     s: Array
+    level: Array
 
 
 @dataclass(eq=False)
@@ -101,7 +105,7 @@ class Surface:
         self.pairs = [(i, j) for i in range(self.m) for j in range(i, self.m)]
         self.cubes = [(i, j) for i in range(self.m) for j in range(self.m)] if priors.cubic else []
         bends = [0.5 * table.s**2] if priors.bend else []
-        self.X = np.concatenate([np.ones((*table.s.shape[:2], 1)), table.s, *bends], axis=2)
+        self.X = np.concatenate([np.ones((*table.s.shape[:2], 1)), table.s, *bends, table.level], axis=2)
         # The trend of curvature is only told by three scales or more, and by columns that vary.
         self.steep = table.s if priors.trend and table.s.shape[1] > 2 else table.s[:, :, :0]
         self.valid = table.count > 0
@@ -194,6 +198,7 @@ class Surface:
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
         local = [np.zeros((R, 1 + m)), (p.curvature_between * quad) ** -2.0, (p.skew_between * cube[:, own]) ** -2.0]
         law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
+        law += [p.level**-2.0] * self.t.level.shape[2]
         trend = [(0.3 * quad) ** -2.0] * self.steep.shape[2]
         shared = [np.tile(law, (R, m)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
         return np.concatenate(local, axis=1), np.concatenate(shared, axis=1)

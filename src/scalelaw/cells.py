@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from .axis import axis_of
 from .errors import DataError
 from .trials import Trials
 
-__all__ = ["Cell", "cells_of", "default_hyper", "default_over", "means_of", "names_of"]
+__all__ = ["Cell", "cells_of", "default_factors", "default_hyper", "default_over", "means_of", "names_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -41,6 +41,7 @@ class Cell:
         bad: coordinates of the settings that diverged or stayed at chance, `(.., hyperparameters)`.
         deviation: ln loss less its setting's mean by seed, `(settings, seeds)`, NaN where a seed is missing; None where the
             table names no seeds.
+        levels: of the factors, in their order: `("cosine", "bfloat16")`.
     """
 
     point: Mapping[str, float]
@@ -50,6 +51,7 @@ class Cell:
     squares: Array
     bad: Array
     deviation: Array | None = None
+    levels: tuple[str, ...] = ()
 
     @property
     def spread(self) -> tuple[float, int]:
@@ -114,6 +116,16 @@ def default_hyper(trials: Trials, over: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def default_factors(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> tuple[str, ...]:
+    """Hyperparameters that are compared by level: words (schedule, precision) and numbers of which a scale has two values."""
+    finished = trials.finished
+    return tuple(
+        name
+        for name in finished.hyperparameters
+        if name not in hyper and any(len(set(rows[name].tolist())) > 1 for _, rows in finished.groups(over))
+    )
+
+
 def names_of(
     trials: Trials, over: str | Sequence[str] | None, hyper: str | Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -125,8 +137,10 @@ def names_of(
     return over, hyper
 
 
-def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[Cell]:
-    """The finished runs grouped by scale, their settings in coordinates, replicated seeds averaged."""
+def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str], factors: Sequence[str] = ()) -> list[Cell]:
+    """The finished runs grouped by scale and level of each factor, settings in coordinates, replicated seeds averaged."""
+    if factors:
+        return _by_level(trials, over, hyper, factors)
     finished = trials.finished
     log_loss = _log_loss(finished)
     sizes, settings = _columns(finished, over, hyper)
@@ -148,6 +162,21 @@ def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -> list[
         squares = np.asarray(np.bincount(inverse, away**2), dtype=np.float64)
         result.append(Cell(dict(zip(over, map(float, point), strict=True)), settings, mean, count, squares, bad, named))
     return result
+
+
+def _by_level(trials: Trials, over: Sequence[str], hyper: Sequence[str], factors: Sequence[str]) -> list[Cell]:
+    """Cells of one combination of levels after the other, then in ascending order of scale."""
+    labels = [tuple(_label(value) for value in row) for row in zip(*(trials[name].tolist() for name in factors), strict=True)]
+    found: list[Cell] = []
+    for levels in sorted(set(labels)):
+        rows = trials.where(np.array([label == levels for label in labels]))
+        if len(rows.finished):
+            found += [replace(cell, levels=levels) for cell in cells_of(rows, over, hyper)]
+    return sorted(found, key=lambda cell: tuple(cell.point.values()))
+
+
+def _label(value: Any) -> str:
+    return "(none)" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def means_of(trials: Trials, over: Sequence[str]) -> tuple[Array, Array, Array]:

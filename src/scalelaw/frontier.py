@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .axis import axis_of
-from .cells import cells_of, means_of, names_of
+from .cells import cells_of, default_factors, means_of, names_of
 from .errors import DataError
+from .factors import compare_levels
 from .noise import seed_noise
 from .readings import read
 from .response import Array, Edge, Response, respond
@@ -102,7 +104,7 @@ def frontier(
     if not len(trials.finished):
         raise DataError("no run finished with a finite loss", trials.source, "Check the loss column and the filter")
     if hyper and not fixed:
-        response = respond(trials, over, hyper)
+        response = respond(trials, over, hyper, factors=default_factors(trials, over, hyper))
         if response is not None:
             return _tuned(trials, response, estimator)
     kept = dict(settings or {}) or (kept_setting(trials, over=over, hyper=hyper) if hyper else {})
@@ -110,10 +112,13 @@ def frontier(
 
 
 def _tuned(trials: Trials, response: Response, estimator: str) -> Frontier:
-    bowls, first, other = response.bowls, read(response), read(response, estimator)
+    first, other = read(response), read(response, estimator)
+    rows, correction, variance = _at_best_levels(response)
     told = np.isfinite(other.log_loss_se)
-    log_loss, log_loss_se = np.where(told, other.log_loss, first.log_loss), np.where(told, other.log_loss_se, first.log_loss_se)
-    best, best_se = np.where(told[:, None], other.best, first.best), np.where(told[:, None], other.se, first.se)
+    log_loss = np.where(told, other.log_loss, first.log_loss)[rows] - correction
+    log_loss_se = np.sqrt(np.where(told, other.log_loss_se, first.log_loss_se)[rows] ** 2 + variance)
+    best, best_se = (np.where(told[:, None], a, b)[rows] for a, b in ((other.best, first.best), (other.se, first.se)))
+    bowls = [response.bowls[row] for row in rows]
     columns: dict[str, Any] = {name: [bowl.point[name] for bowl in bowls] for name in response.over}
     columns["loss"], columns["loss_se"] = np.exp(log_loss), np.exp(log_loss) * log_loss_se
     columns["count"] = [bowl.count for bowl in bowls]
@@ -135,6 +140,28 @@ def _tuned(trials: Trials, response: Response, estimator: str) -> Frontier:
         noise=response.noise,
         response=response,
     )
+
+
+def _at_best_levels(response: Response) -> tuple[NDArray[np.intp], Array, Array]:
+    """The bowl that stands for each scale: that of the best levels, else the one whose levels' effects are known best.
+
+    Returns:
+        rows of `response.bowls`, what their levels cost in ln loss, and the variance of that.
+    """
+    effects = compare_levels(response.bests, response.level)
+    cost, variance = np.zeros(len(response.bowls)), np.zeros(len(response.bowls))
+    for row, bowl in enumerate(response.bowls):
+        for factor, level in enumerate(bowl.levels):
+            effect = effects.get((factor, level))
+            if level != response.level[factor]:
+                # A level that no scale compares costs what it may: its own bowls are then only used where there is no other.
+                cost[row] += effect.value if effect else 0.0
+                variance[row] += effect.stderr**2 if effect else 1.0
+    chosen: dict[tuple[float, ...], int] = {}
+    for row in sorted(range(len(response.bowls)), key=lambda row: (variance[row], row)):
+        chosen.setdefault(tuple(response.bowls[row].point.values()), row)
+    rows = np.array(sorted(chosen.values(), key=lambda row: tuple(response.bowls[row].point.values())))
+    return rows, cost[rows], variance[rows]
 
 
 def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: Mapping[str, float]) -> Frontier:

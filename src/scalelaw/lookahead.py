@@ -68,6 +68,10 @@ class Kept:
         """Expected excess at a scale, the mean of the draws."""
         return float(self._draws(place(self.response.over, point)).mean())
 
+    def chance(self, point: Mapping[str, float], tolerance: float = 0.01) -> float:
+        """Probability that the excess at a scale is beyond a tolerance."""
+        return float(np.mean(self._draws(place(self.response.over, point)) > tolerance))
+
     def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
         """How many times larger than the start, in the first scale column, a model may be before the excess passes a tolerance.
 

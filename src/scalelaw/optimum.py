@@ -16,11 +16,14 @@ from .errors import DataError
 from .estimate import Estimate, quantile_t
 from .frontier import Frontier, frontier
 from .lookahead import keep
+from .readings import READINGS, Reading, read
 from .response import Array, Response
 from .trend import Path, Trend
 from .trials import Trials, place
 
 __all__ = ["Optima", "Optimum", "optimum"]
+
+_DRAWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,11 @@ class Optimum:
     def path(self) -> Path:
         """This one's law, straight and bent."""
         return self.trend[self.hyper]
+
+    @property
+    def reading(self) -> Reading:
+        """The best settings scale by scale, and laws through them."""
+        return read(self.response)
 
     @property
     def tau(self) -> float:
@@ -124,6 +132,7 @@ class Optimum:
             "coefficients": self.coefficients,
             "interval": interval,
             "of": axis_of(self.hyper).words(self.hyper),
+            "profile": {column: self.reading.profile(self.hyper, column, self.level).to_dict() for column in self.frontier.over},
             "bend": {column: self.bend(column).to_dict() for column in self.frontier.over},
             "straight": path.straight,
             "prior_share": dict(zip(self.frontier.over, map(float, path.prior_share), strict=True)),
@@ -148,17 +157,43 @@ class Optima:
         """The law's value of each hyperparameter at a scale."""
         return {name: each.at(point, self.level) for name, each in self.optima.items()}
 
+    @property
+    def response(self) -> Response:
+        """The surface behind the laws."""
+        assert self.frontier.response is not None
+        return self.frontier.response
+
+    def regret(self, point: Mapping[str, float]) -> Estimate:
+        """ln loss that a run at the predicted settings loses, because the scale's own best is elsewhere.
+
+        The value is 1/2 tr(H Cov z*), Cov with the scatter of scales; low and high are quantiles over draws of the law.
+        """
+        point = place(self.frontier.over, point)
+        response, trend = self.response, self.response.trend
+        value = 0.5 * float(np.trace(response.hessian_at(point) @ trend.covariance(point)))
+        draws = trend.draw(_DRAWS, np.random.default_rng(0))(trend.place(point)[None])[:, 0]
+        cost = response.cost(point, trend.best(point) - draws)
+        low, high = (float(each) for each in np.quantile(cost, [0.5 - self.level / 2, 0.5 + self.level / 2]))
+        return Estimate(value, low, high, self.level)
+
+    def spread(self) -> dict[str, dict[str, Any]]:
+        """The laws by other readings of the same runs (`readings.py`): what the exponents owe to the estimator."""
+        return {name: read(self.response, name).to_dict(self.level) for name in READINGS}
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `scalelaw optimum`."""
         at: dict[str, Any] | None = None
         if self.at is not None:
             at = {**self.at, **{name: each.to_dict() for name, each in self.estimates(self.at).items()}}
+            at["regret"] = self.regret(self.at).to_dict()
         return {
             "over": list(self.frontier.over),
             "law": {name: each.to_dict() for name, each in self.optima.items()},
             "per_scale": self.frontier.trials.rows(),
             "at": at,
             "safe_ratio": {name: each.safe_ratio().to_dict() for name, each in self.optima.items()},
+            "factors": [each.to_dict() for each in self.response.levels(self.level)],
+            "estimators": self.spread(),
             "level": self.level,
         }
 

@@ -31,6 +31,8 @@ __all__ = ["READINGS", "Reading", "read"]
 Array: TypeAlias = NDArray[np.float64]
 
 _WINDOW = 0.04
+_TAU = 0.1
+_TAUS = _TAU * np.geomspace(0.02, 20.0, 40)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,31 @@ class Reading:
         half, axis = quantile_t(0.5 + 0.5 * level, degrees) * se, axis_of(hyper)
         return Estimate(axis.setting(mean), *axis.between(mean - half, mean + half), level, se)
 
+    def profile(self, hyper: str, column: str, level: float = 0.9, *, bent: bool = False) -> Estimate:
+        """Profile-likelihood interval of the exponent (straight law), or with `bent` of the change of the exponent.
+
+        With the coefficient held at b, the others and tau maximise l = -1/2 sum(ln v_c + r_c^2 / v_c) + ln p(tau),
+        v_c = tau^2 + se_c^2; the interval is {b: 2 (l_max - l(b)) <= t^2}, t Student's quantile with (scales - coefficients)
+        degrees of freedom.
+        """
+        X, y, se, prior = self._design(hyper, bent=bent)
+        k = (1 + len(self.response.over) if bent else 1) + self.response.over.index(column)
+        estimate = self._coefficient(hyper, k, level, bent=bent)
+        t = quantile_t(0.5 + 0.5 * level, max(len(y) - 1 - len(self.response.over), 1))
+
+        def height(b: float) -> float:
+            return _height(np.delete(X, k, axis=1), y - b * X[:, k], se, np.delete(prior, k)) - 0.5 * (b / prior[k]) ** 2
+
+        # The likelihood's own maximum, by golden section around the estimate.
+        ratio, low, high = (math.sqrt(5) - 1) / 2, estimate.value - 2 * estimate.stderr, estimate.value + 2 * estimate.stderr
+        while high - low > 1e-4 * estimate.stderr:
+            a, b = high - ratio * (high - low), low + ratio * (high - low)
+            low, high = (low, b) if height(a) > height(b) else (a, high)
+        top = 0.5 * (low + high)
+        floor = height(top) - 0.5 * t**2
+        ends = [_crossing(lambda b: height(b) - floor, top, sign * estimate.stderr) for sign in (-1.0, 1.0)]
+        return Estimate(top, ends[0], ends[1], level, estimate.stderr)
+
     def _coefficient(self, hyper: str, k: int, level: float, *, bent: bool) -> Estimate:
         beta, covariance, degrees = self._law(hyper, bent=bent)
         se = math.sqrt(float(covariance[k, k]))
@@ -74,20 +101,26 @@ class Reading:
         return Estimate(float(beta[k]), float(beta[k] - half), float(beta[k] + half), level, se)
 
     def _law(self, hyper: str, *, bent: bool) -> tuple[Array, Array, int]:
+        X, y, se, prior = self._design(hyper, bent=bent)
+        weight = 1 / (random_effects(X, y, se).tau ** 2 + se**2)
+        precision = prior**-2.0
+        covariance = np.asarray(np.linalg.inv((X.T * weight) @ X + np.diag(precision)), dtype=np.float64)
+        # The intercept's prior stands about the surface's own value, so that units do not matter.
+        centre = np.zeros(len(prior))
+        centre[0] = self.response.trend[hyper].beta[0]
+        beta = np.asarray(covariance @ (X.T @ (weight * y) + precision * centre), dtype=np.float64)
+        return beta, covariance, max(len(y) - 1 - len(self.response.over), 1)
+
+    def _design(self, hyper: str, *, bent: bool) -> tuple[Array, Array, Array, Array]:
+        """Design, best settings, their errors, and standard deviations of the prior on the coefficients."""
         j, trend = self.response.hyper.index(hyper), self.response.trend
         used = np.isfinite(self.best[:, j]) & np.isfinite(self.se[:, j])
+        used &= np.array([bowl.levels == self.response.level for bowl in self.response.bowls])
         s = np.array([trend.place(bowl.point) for bowl in self.response.bowls])[used]
         X = np.concatenate([np.ones((len(s), 1)), s, *([0.5 * s**2] if bent else [])], axis=1)
-        effects = random_effects(X, self.best[used, j], self.se[used, j])
-        settings = self.response.solver.p
-        prior = [settings.intercept, *[settings.exponent] * s.shape[1], *([settings.bend or 1e-6] * s.shape[1] if bent else [])]
-        weight = 1 / (effects.tau**2 + self.se[used, j] ** 2)
-        # The intercept's prior stands about the surface's own value, so that units do not matter.
-        centre = np.array([trend.paths[j].beta[0], *[0.0] * (len(prior) - 1)])
-        precision = np.diag(np.array(prior) ** -2.0)
-        covariance = np.asarray(np.linalg.inv((X.T * weight) @ X + precision), dtype=np.float64)
-        beta = np.asarray(covariance @ (X.T @ (weight * self.best[used, j]) + precision @ centre), dtype=np.float64)
-        return beta, covariance, max(int(used.sum()) - 1 - s.shape[1], 1)
+        p, width = self.response.solver.p, s.shape[1]
+        prior = np.array([p.intercept, *[p.exponent] * width, *([p.bend or 1e-6] * width if bent else [])])
+        return X, self.best[used, j], self.se[used, j], prior
 
     def to_dict(self, level: float = 0.9) -> dict[str, Any]:
         """Plain values, for JSON: per hyperparameter and scale column the exponent and the bend."""
@@ -102,6 +135,31 @@ class Reading:
             }
             for name in self.response.hyper
         }
+
+
+def _height(X: Array, y: Array, se: Array, prior: Array) -> float:
+    """Log likelihood at the best coefficients and the best tau, up to a constant; the first coefficient has no prior."""
+    precision = np.diag(np.array([0.0, *prior[1:] ** -2.0]))
+    best = -math.inf
+    for tau in _TAUS:
+        variance = tau**2 + se**2
+        beta = np.linalg.solve((X.T / variance) @ X + precision, X.T @ (y / variance))
+        residual = y - X @ beta
+        value = -0.5 * float(np.sum(np.log(variance) + residual**2 / variance) + beta @ precision @ beta)
+        best = max(best, value + math.log(tau) - tau / _TAU)
+    return best
+
+
+def _crossing(gap: Callable[[float], float], top: float, step: float) -> float:
+    """Where a concave gap, positive at the top, crosses zero in the direction of the step."""
+    far = step
+    while gap(top + far) > 0 and abs(far) < 1e4 * abs(step):
+        far *= 2
+    near = 0.0
+    for _ in range(40):
+        middle = 0.5 * (near + far)
+        near, far = (middle, far) if gap(top + middle) > 0 else (near, middle)
+    return top + 0.5 * (near + far)
 
 
 def read(response: Response, name: str = "response") -> Reading:

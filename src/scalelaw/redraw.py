@@ -79,8 +79,14 @@ def _drawn(full: Table, state: State, count: int, random: np.random.Generator) -
     settings = (random.random((count, C, n)) * rows[..., None]).astype(np.int64)
     inside = np.arange(n) < rows[..., None]
     at = (scales[..., None], settings)
-    middle = full.s[0][scales]
-    table = Table(full.z[0][at], full.y[0][at], np.where(inside, full.count[0][at], 0.0), full.own[0][scales], middle)
+    table = Table(
+        full.z[0][at],
+        full.y[0][at],
+        np.where(inside, full.count[0][at], 0.0),
+        full.own[0][scales],
+        full.s[0][scales],
+        full.level[0][scales],
+    )
 
     def several(values: Array) -> Array:
         return np.repeat(values, count, axis=0)
@@ -100,4 +106,4 @@ def _drawn(full: Table, state: State, count: int, random: np.random.Generator) -
 def _refit(response: Response, table: Table, start: State) -> Array:
     surface = Surface(table, replace(response.solver.p, rounds=_ROUNDS), start)
     surface.run()
-    return surface.B
+    return surface.B[:, :, : surface.X.shape[2] - table.level.shape[2]]

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from ._surface import Priors, Surface, Table
 from .cells import Cell, cells_of
+from .estimate import Estimate, quantile_t
+from .factors import Best, Level, best_levels, compare_levels
 from .noise import SeedNoise, seed_noise
 from .trend import Path, Trend, straighten
 from .trials import Trials
@@ -54,7 +56,7 @@ class Bowl:
     """What one scale's runs say about its best setting.
 
     Args:
-        point: the scale.
+        point: the scale. levels: of the factors, in their order.
         log_loss, log_loss_se: ln of the best-case loss and its standard error.
         best: coordinates of the best setting by this scale's own runs, `(hyperparameters,)`; of the law's where they are ALONE.
         best_cov: its covariance, `(hyperparameters, hyperparameters)`.
@@ -78,6 +80,7 @@ class Bowl:
     count: int
     argmin: float
     seed_sd: float
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +90,9 @@ class Response:
     Args:
         over: scale columns.
         hyper: hyperparameters that vary within a scale.
-        bowls: one per scale, in ascending order.
+        bowls: one per scale, and per level of the factors, in ascending order.
+        factors: hyperparameters that were compared by level (schedule, precision, two values of a number).
+        level: the levels that the law of best settings is for, in their order: see `factors.best_levels`.
         hessian: shared curvature of ln loss, `(hyperparameters, hyperparameters)`.
         skew: shared cubic coefficients of d_j^3.
         noise: standard deviation of ln loss of one run about its bowl: seeds and lack of fit together.
@@ -105,6 +110,31 @@ class Response:
     trend: Trend = field(repr=False)
     cells: tuple[Cell, ...] = field(repr=False)
     solver: Surface = field(repr=False)
+    factors: tuple[str, ...] = ()
+    level: tuple[str, ...] = ()
+
+    @property
+    def bests(self) -> list[Best]:
+        """(scale, levels, ln loss, its standard error) of every bowl, for comparing levels."""
+        return [(tuple(bowl.point.values()), bowl.levels, bowl.log_loss, bowl.log_loss_se) for bowl in self.bowls]
+
+    def levels(self, level: float = 0.9) -> tuple[Level, ...]:
+        """Every level of every factor: its effect on the loss and what it moves, each with its interval."""
+        effects, surface = compare_levels(self.bests, self.level, level), self.solver
+        others = level_columns(self.cells, self.level)
+        q, K = surface.X.shape[2], len(others)
+        found: list[Level] = []
+        for factor, name in sorted({(f, each) for cell in self.cells for f, each in enumerate(cell.levels)}):
+            shift: dict[str, Estimate] = {}
+            for j, hyper in enumerate(self.hyper if (factor, name) in others else ()):
+                at = (j + 1) * q - K + others.index((factor, name))
+                value, se = float(surface.theta[0, at]), float(np.sqrt(surface.cov[0, at, at]))
+                half = quantile_t(0.5 + 0.5 * level, self.trend.paths[j].degrees) * se
+                shift[hyper] = Estimate(value, value - half, value + half, level, se)
+            scales = len({tuple(cell.point.values()) for cell in self.cells if cell.levels[factor] == name})
+            best = name == self.level[factor]
+            found.append(Level(self.factors[factor], name, best, effects.get((factor, name)), shift, scales))
+        return tuple(found)
 
     def hessian_at(self, point: Mapping[str, float]) -> Array:
         """Curvature at a scale: the bowls' curvatures averaged with weights that fall with the distance in ln scale.
@@ -140,46 +170,64 @@ def skewed(hessian: Array, skew: Array, away: Array) -> Array:
     return np.maximum(quadratic + np.sum(H / b**2 * (np.expm1(x) - x - 0.5 * x**2), axis=-1), 0.0)
 
 
-def respond(trials: Trials, over: Sequence[str], hyper: Sequence[str], settings: Settings | None = None) -> Response | None:
+def respond(
+    trials: Trials,
+    over: Sequence[str],
+    hyper: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    factors: Sequence[str] = (),
+) -> Response | None:
     """Estimate the bowls and the law of their lowest points.
+
+    Args:
+        factors: hyperparameters compared by level: a level has bowls of its own, whose curvature and skew are shared and whose
+            lowest points are moved by a shift that is the same at every scale.
 
     Returns:
         None where some hyperparameter takes three values within no scale: the data hold no information on its tuning.
     """
     settings = settings or Settings()
-    cells = cells_of(trials, over, hyper)
+    cells = cells_of(trials, over, hyper, factors)
     if not cells or not all(any(len(np.unique(cell.z[:, j])) >= 3 for cell in cells) for j in range(len(hyper))):
         return None
+    first = _respond(cells, tuple(over), tuple(hyper), tuple(factors), settings)
+    best = best_levels(first.bests)
+    # The law is stated for the best levels: theirs is the intercept, and the others' shifts are from there.
+    return first if best == first.level else _respond(cells, tuple(over), tuple(hyper), tuple(factors), settings, best)
+
+
+def _respond(
+    cells: list[Cell],
+    over: tuple[str, ...],
+    hyper: tuple[str, ...],
+    factors: tuple[str, ...],
+    settings: Settings,
+    level: tuple[str, ...] = (),
+) -> Response:
+    level = level or cells[0].levels
     scale = np.log([[cell.point[name] for name in over] for cell in cells])
     middle = scale.mean(axis=0)
-    solver = _solve(cells, scale - middle, settings)
-    seeds = solver.seeds
-    trend = _trend(solver.surface, tuple(over), tuple(hyper), middle)
-    surface = solver.surface
-    m = len(hyper)
+    surface, seeds = _solve(cells, scale - middle, settings, level)
     own = [n for n, (i, j) in enumerate(surface.cubes) if i == j]
     return Response(
-        tuple(over),
-        tuple(hyper),
+        over,
+        hyper,
         tuple(_bowls(surface, cells, seeds)),
         surface.state.shared[0],
-        surface.skew[0, own] if own else np.zeros(m),
+        surface.skew[0, own] if own else np.zeros(len(hyper)),
         float(np.sqrt(surface.state.noise[0] + seeds.total.mean())),
-        trend,
+        _trend(surface, over, hyper, middle),
         tuple(cells),
         surface,
+        factors,
+        level,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    surface: Surface
-    seeds: SeedNoise
-
-
-def _solve(cells: list[Cell], s: Array, settings: Settings) -> _Solved:
+def _solve(cells: list[Cell], s: Array, settings: Settings, level: tuple[str, ...]) -> tuple[Surface, SeedNoise]:
     """Once without seeds, which tells what is near the best; where settings were repeated, again with their noise."""
-    table = tabulate(cells, s)
+    table = tabulate(cells, s, level)
     surface = Surface(table, settings)
     surface.run()
     near = surface.weights()[0]
@@ -187,11 +235,11 @@ def _solve(cells: list[Cell], s: Array, settings: Settings) -> _Solved:
     if seeds.degrees:
         surface = Surface(replace(table, own=seeds.own[None]), settings, surface.state)
         surface.run()
-    return _Solved(surface, seeds)
+    return surface, seeds
 
 
-def tabulate(cells: Sequence[Cell], s: Array) -> Table:
-    """The cells as one padded table with a single replicate."""
+def tabulate(cells: Sequence[Cell], s: Array, level: tuple[str, ...] = ()) -> Table:
+    """The cells as one padded table with a single replicate; levels other than the given ones get a column each."""
     n, m = max(len(cell.y) for cell in cells), cells[0].z.shape[1]
     z, y, count = np.zeros((1, len(cells), n, m)), np.zeros((1, len(cells), n)), np.zeros((1, len(cells), n))
     for c, cell in enumerate(cells):
@@ -199,7 +247,14 @@ def tabulate(cells: Sequence[Cell], s: Array) -> Table:
         z[0, c, :rows], y[0, c, :rows], count[0, c, :rows] = cell.z, cell.y, cell.count
         # Padding stands where a run stands, so that no feature of it overflows; its weight is zero.
         z[0, c, rows:], y[0, c, rows:] = cell.z[0], cell.y[0]
-    return Table(z, y, count, np.zeros((1, len(cells))), s[None])
+    others = level_columns(cells, level)
+    at = np.array([[float(cell.levels[k] == each) for k, each in others] for cell in cells]).reshape(len(cells), len(others))
+    return Table(z, y, count, np.zeros((1, len(cells))), s[None], at[None])
+
+
+def level_columns(cells: Sequence[Cell], level: tuple[str, ...]) -> list[tuple[int, str]]:
+    """(factor, level) of the surface's level columns, in their order."""
+    return sorted({(k, each) for cell in cells for k, each in enumerate(cell.levels) if each != level[k]})
 
 
 def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], middle: Array) -> Trend:
@@ -207,8 +262,9 @@ def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], midd
     _, own = surface.own_best()
     paths: list[Path] = []
     for j in range(m):
-        at = slice(j * q, (j + 1) * q)
-        beta, covariance = surface.B[0, j], surface.cov[0][at, at]
+        # The shifts of levels stand last and are not part of the law.
+        at = slice(j * q, (j + 1) * q - surface.t.level.shape[2])
+        beta, covariance = surface.B[0, j, : at.stop - at.start], surface.cov[0][at, at]
         if surface.p.bend:
             straight, left, chance = straighten(beta, covariance, surface.p.bend)
         else:
@@ -250,6 +306,7 @@ def _bowls(surface: Surface, cells: list[Cell], seeds: SeedNoise) -> list[Bowl]:
                 int(cell.count.sum()),
                 float(np.exp(cell.y.min())),
                 float(np.sqrt(seeds.total[c])) if seeds.degrees else float("nan"),
+                cell.levels,
             )
         )
     return result
