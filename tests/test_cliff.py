@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from scalelaw.cliff import cliff
+from scalelaw.diagnostics import Case, diagnostics
 from scalelaw.errors import InputError
+from scalelaw.frontier import frontier
 from scalelaw.lookahead import keep
 from scalelaw.response import Response, respond
 from scalelaw.testing.surfaces import Surface, axes
@@ -206,3 +208,22 @@ def test_a_call_that_makes_no_sense_says_so() -> None:
         found.risk(largest(surface), {"epsilon": 1e-8})
     with pytest.raises(InputError, match="no learning_rate is kept"):
         found.meets({"batch_size": 64.0})
+
+
+def test_a_margin_that_shrinks_or_runs_short_is_a_finding() -> None:
+    near = diagnostics["near_cliff"]
+
+    def told(exponent: float, ratio: float, wall: float = 1.8) -> str:
+        surface = Surface(axes(1, learning_rate={"shift": 0.5, "points": 9}), cliff=wall, cliff_exponent=exponent, seeds=2)
+        trials, _ = surface.draw(np.random.default_rng(3))
+        found = near.find(Case(trials, frontier(trials), surface.target(ratio)))
+        return "" if found is None else f"{found.message} {found.action}"
+
+    assert told(-0.35, 4.0) == ""
+    shrinking = told(-0.7, 2.0)
+    assert "the margin shrinks by 0." in shrinking
+    assert "The best setting meets the cliff near width" in shrinking
+    assert "stay below learning_rate" in shrinking
+    short = told(-0.35, 1.0, wall=0.6)
+    assert "above the best learning_rate" in short
+    assert "shrinks" not in short
