@@ -273,7 +273,7 @@ def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], midd
         told = int(np.sum(own[0, :, j, j] < _TOLD**2))
         share = np.clip(np.diag(left)[1:] / surface.p.exponent**2, 0.0, 1.0)
         tau = float(surface.state.tau[0, j])
-        paths.append(Path(straight, left, beta, covariance, chance, tau, max(told - 1 - S, 1), share))
+        paths.append(Path(straight, left, beta, covariance, chance, tau, max(told - S, 1), share))
     first = surface.cov[0][np.ix_(range(0, m * q, q), range(0, m * q, q))]
     sd = np.sqrt(np.diag(first))
     return Trend(over, hyper, middle, tuple(paths), first / np.outer(sd, sd))

@@ -36,7 +36,8 @@ class Path:
         bent, bent_covariance: of the bent law, `(1 + 2 scales,)`: the same, then the bends.
         straight: probability of the straight law.
         tau: standard deviation of one scale's own best about the law.
-        degrees: of freedom of Student's t: scales that were tuned, less the straight law's coefficients.
+        degrees: of freedom of Student's t: scales that were tuned, less the straight law's coefficients, and one for the prior on
+            tau; with it 90 % intervals from three or four sizes cover 88 to 100 % (benchmarks/calibration) at half the width.
         prior_share: of the exponents, the part of the posterior precision that the prior gave, `(scales,)`; 1 is all.
     """
 
