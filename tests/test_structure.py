@@ -22,6 +22,7 @@ LAYERS = (
         "axis",
         "condition",
         "trial",
+        "schedule",
         "spool",
         "trials",
         "study",
@@ -54,6 +55,7 @@ LAYERS = (
         "redraw",
         "frontier",
         "best_case",
+        "rate_sensitivity",
         "settling",
         "transfer",
         "optimum",
@@ -61,9 +63,14 @@ LAYERS = (
         "diagnostics",
         "backtest",
         "forecast",
-        "drift",
         "suspects",
         "verdict",
+        "predictive",
+        "frozen",
+        "scoring",
+        "screening",
+        "confirm",
+        "drift",
     ),
     *(
         "allocate",
@@ -86,7 +93,7 @@ LAYERS = (
 )
 
 # What runs on a worker: the standard library, numpy and jax, and only these parts of scalelaw.
-WORKER = {"train", "tasks", "trial", "spool", "errors", "registry"}
+WORKER = {"train", "tasks", "trial", "schedule", "spool", "errors", "registry"}
 SMALL = ("trial", "spool", "errors", "registry")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelaw.errors import InputError, SpecError
+from scalelaw.schedule import SCHEDULES, shares
 from scalelaw.tasks import tasks
 from scalelaw.train import Recipe, adam, mlp, train_batch
 from scalelaw.train import train as train_one
@@ -133,6 +136,102 @@ def test_a_neighbour_that_explodes_changes_nothing() -> None:
     together = train_batch([spec(8, 1e30), calm, spec(8, 1e4)])
     assert numbers(together[1]) == numbers(train_one(calm))
     assert together[0].status is Status.DIVERGED
+
+
+# Schedules
+
+
+def test_a_schedule_is_followed_step_by_step() -> None:
+    """Against the plain loop: the group's rate at each step is the peak times the schedule's share."""
+    asked = replace(
+        spec(8, 3e-3, steps=70),
+        hyperparameters={"learning_rate": 3e-3, "schedule": "cosine", "warmup": 0.1, "final_fraction": 0.1, "weight_decay": 0.3},
+    )
+    data = tasks["teacher_student"].data(SMALL)
+    parameters: Any = mlp.initial(mlp.sizes(8, 8, 3, 4), 0)
+    state = adam.start(parameters)
+    rates = asdict_rates(learning_rate=3e-3, weight_decay=0.3)
+
+    def loss(parameters: Any, x: Any, y: Any) -> Any:
+        outputs = mlp.logits(parameters, x)
+        return (jax.nn.logsumexp(outputs, axis=-1) - (outputs * y).sum(axis=-1)).mean()
+
+    seen: list[float] = []
+    batches = [pair for x, y in data.batches(0, 128, chunks(70)) for pair in zip(x, y, strict=True)]
+    for step, (share, (x, y)) in enumerate(zip(shares("cosine", 70, warmup=0.1, final_fraction=0.1), batches, strict=True), 1):
+        value, gradients = jax.value_and_grad(loss)(parameters, x, y)
+        now = {name: jnp.float32(each) for name, each in (rates | {"learning_rate": 3e-3 * share}).items()}
+        state, parameters = adam.update(now, jnp.float32(step), gradients, state, parameters)
+        seen.append(float(value))
+    trial = train_one(asked)
+    path = curve(np.array(seen, dtype=np.float32))
+    assert path is not None
+    assert trial.curve is not None
+    np.testing.assert_allclose(trial.curve.losses, path.losses, rtol=1e-4)
+    last = np.mean([float(loss(parameters, data.test_inputs[i::8], data.test_targets[i::8])) for i in range(8)])
+    assert trial.loss == pytest.approx(float(last), rel=1e-4)
+
+
+def test_a_constant_schedule_by_name_is_the_default() -> None:
+    named = replace(spec(8, 1e-3), hyperparameters={"learning_rate": 1e-3, "schedule": "constant"})
+    assert train_one(named).loss == train_one(spec(8, 1e-3)).loss
+    # Specs without a schedule keep the ids that stores know them by.
+    assert TrialSpec("teacher_student", {"width": 8, "steps": 130}, {"learning_rate": 1e-3}).id == "6373b23554111245"
+
+
+@given(
+    name=st.sampled_from(sorted(SCHEDULES)),
+    steps=st.integers(1, 3000),
+    warmup=st.floats(0, 0.9),
+    final=st.floats(0, 1),
+)
+def test_every_schedule_rises_to_one_and_never_rises_again(name: str, steps: int, warmup: float, final: float) -> None:
+    u = shares(name, steps, warmup=warmup, final_fraction=final)
+    w = round(warmup * steps)
+    assert len(u) == steps
+    assert ((u > 0) | (final == 0)).all()
+    assert u.max() == pytest.approx(1)
+    assert (np.diff(u[:w]) > 0).all()
+    assert (np.diff(u[w:]) <= 1e-12).all()
+    if w < steps:
+        assert u[w] == 1
+        assert u.min() >= min(final, u[0]) - 1e-12
+
+
+def test_schedules_have_their_published_values() -> None:
+    cosine = shares("cosine", 1000, final_fraction=0.1)
+    assert cosine[500] == pytest.approx(0.55)
+    assert cosine[250] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2)
+    assert shares("linear", 1000)[250] == pytest.approx(0.75)
+    wsd = shares("wsd", 1000)
+    assert (wsd[:800] == 1).all()
+    assert wsd[900] == pytest.approx(0.5)
+    root = shares("inverse_square_root", 1000, warmup=0.01)
+    assert root[39] == pytest.approx(math.sqrt(10 / 40), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'"),
+        ({"schedule": 3}, "unknown schedule"),
+        ({"warmup": 1.0}, "whole run is warmup"),
+        ({"warmup": 0.1, "warmup_steps": 3}, "both warmup"),
+        ({"schedule": "cosine", "final_fraction": 1.5}, "final_fraction"),
+        ({"final_fraction": 0.1}, "constant rate"),
+    ],
+)
+def test_a_schedule_that_cannot_be_followed_is_one_line(settings: dict[str, float | str], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        Recipe.of(TrialSpec("fashion_mnist", {"width": 8, "steps": 20}, {"learning_rate": 1e-3, **settings}))
+
+
+def test_schedules_of_one_call_keep_to_themselves() -> None:
+    plans = [{}, {"schedule": "cosine"}, {"schedule": "wsd", "warmup": 0.1}, {"schedule": "linear", "warmup_steps": 6}]
+    asked = [replace(spec(8, 1e-3), hyperparameters={"learning_rate": 1e-3, **plan}) for plan in plans]
+    together = train_batch(asked)
+    assert [numbers(trial) for trial in together] == [numbers(train_one(one)) for one in asked]
+    assert len({trial.loss for trial in together}) == 4
 
 
 # What an ending means

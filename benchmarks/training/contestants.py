@@ -38,12 +38,13 @@ def scalelaw(width: int) -> Window:
     run, _ = _compiled(group > 1)
     carry = (jnp.zeros((), jnp.float32), parameters, adam.start(parameters))
     batches = data.batches(0, BATCH, [50] * 10**6)
+    constant = np.ones(50, dtype=np.float32)
 
     def window(seconds: float) -> float:
         nonlocal carry
         began = time.perf_counter()
         for count in itertools.count(1):
-            carry, losses = run(rates, carry, *next(batches))
+            carry, losses = run(rates, carry, *next(batches), constant)
             losses.block_until_ready()
             elapsed = time.perf_counter() - began
             if elapsed > seconds:

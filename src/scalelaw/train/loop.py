@@ -6,7 +6,8 @@ hold: that is what makes a trial independent of its company.
 
 A trial's loss is the mean cross-entropy on the held-out data, in nats, over the last quarter of the run: at 16 moments, evenly
 spread, a different eighth of the data is tried, so that every held-out example counts twice. At a constant rate the network
-never settles, and one moment's loss would mostly tell where in its wandering it was caught.
+never settles, and one moment's loss would mostly tell where in its wandering it was caught. Where a schedule brings the rate
+down, the network settles as it ends: its loss is that of all held-out data after the last step.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schedule import shares
 from ..tasks import TaskData, tasks
 from ..trial import Trial, TrialSpec, Value
 from . import adam, mlp
@@ -64,8 +66,13 @@ def chunks(steps: int) -> list[int]:
     return left + [size] * (steps // size)
 
 
-def _tries(count: int) -> dict[int, list[int]]:
-    """Which parts of the held-out data are tried after which of `count` chunks (from 1): evenly through the last quarter."""
+def _tries(count: int, settles: bool = False) -> dict[int, list[int]]:
+    """Which parts of the held-out data are tried after which of `count` chunks (from 1): evenly through the last quarter.
+
+    All of them after the last where the rate `settles`.
+    """
+    if settles:
+        return {count: list(range(PARTS))}
     tries: dict[int, list[int]] = {}
     for number in range(TRIES):
         chunk = count - round((TRIES - 1 - number) * count * TRIED_SHARE / TRIES)
@@ -103,10 +110,10 @@ def _run_group(members: list[tuple[TrialSpec, Recipe]], size: int) -> list[Trial
 
 
 def _train(
-    data: TaskData, layers: list[tuple[int, int]], recipe: Recipe, rates: list[Any], size: int
+    data: TaskData, layers: list[tuple[int, int]], recipe: Recipe, members: list[Any], size: int
 ) -> tuple[NDArray[np.float32], list[Probe], list[Probe]]:
     """Losses (steps, networks) and the probes before and after. Empty places of the group hold copies of the last network."""
-    filled = [asdict(rate) for rate in [*rates, *[rates[-1]] * (size - len(rates))]]
+    filled = [asdict(rate) for rate in [*members, *[members[-1]] * (size - len(members))]]
     places = {name: np.array([rate[name] for rate in filled], dtype=np.float32) for name in filled[0]}
     parameters: Any = mlp.initial(layers, recipe.seed)
     if size == 1:
@@ -118,11 +125,14 @@ def _train(
     start = _mean([_probes(probe(parameters, *part)) for part in parts])
     carry: Any = (jnp.zeros((), jnp.float32), parameters, adam.start(parameters))
     lengths = chunks(recipe.steps)
-    tries = _tries(len(lengths))
+    tries = _tries(len(lengths), recipe.plan.settles)
+    plan = recipe.plan
+    rates = shares(plan.schedule, recipe.steps, warmup=plan.warmup, final_fraction=plan.final_fraction)
+    factors = np.split(rates.astype(np.float32), np.cumsum(lengths)[:-1])
     losses: list[NDArray[np.float32]] = []
     tried: list[list[Probe]] = []
     for count, (x, y) in enumerate(data.batches(recipe.seed, recipe.batch_size, lengths), start=1):
-        carry, chunk = run(places, carry, x, y)
+        carry, chunk = run(places, carry, x, y, factors[count - 1])
         losses.append(np.asarray(chunk).reshape(len(chunk), size))
         if not np.isfinite(losses[-1][-1]).any():
             break
@@ -144,7 +154,8 @@ def _mean(tried: list[list[Probe]]) -> list[Probe]:
 def _compiled(grouped: bool) -> tuple[Any, Any]:
     """(run, probe) for one network or for a group; JAX compiles each once per shape.
 
-    run: (rates, (steps done, parameters, moments), inputs (S, B, I), targets (S, B, C)) -> (the same, losses (S,) or (S, G)).
+    run: (rates, (steps done, parameters, moments), inputs (S, B, I), targets (S, B, C), shares of the peak learning rate (S,))
+    -> (the same three, losses (S,) or (S, G)).
     probe: (parameters, inputs (n, I), targets (n, C)) -> (losses, spreads), each scalar or (G,).
     """
 
@@ -156,19 +167,21 @@ def _compiled(grouped: bool) -> tuple[Any, Any]:
         losses = per_network(parameters, x, y)
         return losses.sum(), losses
 
-    def run(rates: Any, carry: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, jax.Array]:
+    def run(rates: Any, carry: Any, inputs: jax.Array, targets: jax.Array, factors: jax.Array) -> tuple[Any, jax.Array]:
         update = adam.update
         if grouped:
             axes = mlp.group_axes(carry[1])
             update = jax.vmap(update, in_axes=(0, None, axes, (axes, axes), axes), out_axes=((axes, axes), axes))
 
-        def step(carry: Any, batch: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+        def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
             done, parameters, state = carry
-            gradients, losses = jax.grad(total, has_aux=True)(parameters, *batch)
-            state, parameters = update(rates, done + 1, gradients, state, parameters)
+            x, y, factor = batch
+            gradients, losses = jax.grad(total, has_aux=True)(parameters, x, y)
+            now = {**rates, "learning_rate": rates["learning_rate"] * factor}
+            state, parameters = update(now, done + 1, gradients, state, parameters)
             return (done + 1, parameters, state), losses
 
-        return jax.lax.scan(step, carry, (inputs, targets))
+        return jax.lax.scan(step, carry, (inputs, targets, factors))
 
     def probe(parameters: Any, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = mlp.logits(parameters, x)

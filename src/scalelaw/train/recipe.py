@@ -1,4 +1,4 @@
-"""What a spec asks the trainer to do, checked. Standard library only: a study can be checked where JAX is not installed."""
+"""What a spec asks the trainer to do, checked. Standard library and NumPy: a study can be checked where JAX is not installed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,34 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import SpecError, UnknownNameError, near
+from ..schedule import SCHEDULES, matching, warmup_share
 from ..tasks import tasks
 from ..trial import TrialSpec, Value
 
-__all__ = ["Rates", "Recipe"]
+__all__ = ["Plan", "Rates", "Recipe"]
 
 MODELS = ("mlp",)
+PLAN = ("schedule", "warmup", "warmup_steps", "final_fraction")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the learning rate goes over the run: see `scalelaw.schedule.shares`.
+
+    Args:
+        schedule: its name.
+        warmup: share of the steps over which the rate rises to its peak.
+        final_fraction: share of the peak to which it falls.
+    """
+
+    schedule: str = "constant"
+    warmup: float = 0.0
+    final_fraction: float = 0.0
+
+    @property
+    def settles(self) -> bool:
+        """Whether the rate falls to nearly nothing, so that the last step's network is the result."""
+        return self.schedule not in ("constant", "inverse_square_root") and self.final_fraction <= 0.5
 
 
 @dataclass(frozen=True)
@@ -21,7 +43,7 @@ class Rates:
     """The numbers that trials of one group may differ in: they are arguments of the compiled step, not part of it.
 
     Args:
-        learning_rate: Adam's step size; constant over the run.
+        learning_rate: Adam's step size; the peak where a schedule changes it.
         beta1, beta2: decay of Adam's first and second moment.
         epsilon: added to the root of the second moment.
         weight_decay: decoupled: each step multiplies every parameter by 1 - learning_rate * weight_decay.
@@ -46,11 +68,12 @@ class Recipe:
     seed: int
     task: str
     task_options: tuple[tuple[str, Value], ...]
+    plan: Plan = Plan()
 
     @property
     def company(self) -> tuple[Any, ...]:
         """Equal for trials that see the same data through networks of the same shape, and so can be trained side by side."""
-        return (self.width, self.depth, self.steps, self.batch_size, self.seed, self.task, self.task_options)
+        return (self.width, self.depth, self.steps, self.batch_size, self.seed, self.task, self.task_options, self.plan)
 
     @classmethod
     def of(cls, spec: TrialSpec) -> Recipe:
@@ -66,7 +89,7 @@ class Recipe:
             raise UnknownNameError("task", spec.task, tasks.names())
         known = tuple(field.name for field in fields(Rates))
         _only(spec.scale, ("width", "depth", "steps"), "scale")
-        _only(spec.hyperparameters, (*known, "batch_size"), "hyperparameter")
+        _only(spec.hyperparameters, (*known, "batch_size", *PLAN), "hyperparameter")
         rates = {name: _number(spec.hyperparameters, name, "hyperparameter") for name in known if name in spec.hyperparameters}
         if "learning_rate" not in rates:
             raise SpecError("learning_rate is missing", "hyperparameters", "Give a learning rate, for example 1e-3")
@@ -75,16 +98,37 @@ class Recipe:
         for name in ("beta1", "beta2"):
             if rates.get(name, 0.0) >= 1:
                 raise SpecError(f"{name} = {rates[name]:g} cannot be used", "hyperparameters", "Give 0 or more and less than 1")
+        steps = _whole(spec.scale, "steps", "scale")
         return cls(
             width=_whole(spec.scale, "width", "scale"),
             depth=_whole(spec.scale, "depth", "scale", 3),
-            steps=_whole(spec.scale, "steps", "scale"),
+            steps=steps,
+            plan=_plan(spec.hyperparameters, steps),
             batch_size=_whole(spec.hyperparameters, "batch_size", "hyperparameter", 128),
             rates=Rates(**rates),
             seed=_seed(spec.seed),
             task=spec.task,
             task_options=tuple(sorted(tasks[spec.task].resolve(spec.task_options).items())),
         )
+
+
+def _plan(values: Mapping[str, Value], steps: int) -> Plan:
+    name = values.get("schedule", "constant")
+    known = matching(name) if isinstance(name, str) else None
+    if known is None:
+        raise SpecError(f"unknown schedule {name!r}", "hyperparameter schedule", f"Known: {', '.join(SCHEDULES)}")
+    given = {key: _number(values, key, "hyperparameter") for key in PLAN[1:] if key in values}
+    if "warmup" in given and "warmup_steps" in given:
+        raise SpecError("both warmup and warmup_steps are given", "hyperparameters", "Keep one of them")
+    warmup = warmup_share(given, steps)
+    if warmup >= 1:
+        raise SpecError("the whole run is warmup", "hyperparameters", f"Let it end before the last of {steps} steps")
+    final = given.get("final_fraction", 0.0)
+    if final > 1:
+        raise SpecError(f"final_fraction = {final:g} cannot be used", "hyperparameters", "Give a share of the peak rate, 0 to 1")
+    if known == "constant" and "final_fraction" in given and final != 1:
+        raise SpecError("a constant rate has no final_fraction", "hyperparameters", "Leave it out, or name another schedule")
+    return Plan(known, warmup, 0.0 if known == "constant" else final)
 
 
 def _only(values: Mapping[str, Value], known: tuple[str, ...], kind: str) -> None:
