@@ -4,9 +4,9 @@ With t = ln size - its mean,
 
     y(t) = c + g (1 - e^(-b t)) / b + eta + error,     eta ~ N(0, tau^2), error ~ N(0, se^2)
 
-so for b > 0 it settles at y_inf = c + g / b, from which it is away by g / b e^(-b t) ~ size^-b. At b = 0 it is a line in
-ln size and for b < 0 it moves ever faster: neither has a limit, and the family passes through both without a break. b is profiled:
-for each b, c and g follow by weighted least squares, and the weighted sum of squares S(b) gives the signed root
+so for b > 0 it settles at y_inf = c + g / b, from which it is away by g / b e^(-b t) ~ size^-b. At b = 0 it is a line in ln size
+and for b < 0 it moves ever faster: neither has a limit, and the family passes through both without a break. b is profiled: for
+each b, c and g follow by weighted least squares, and the weighted sum of squares S(b) gives the signed root
 sign(b - best) sqrt(S(b) - S(best)), read as Student's t with (sizes - 3) degrees of freedom. Where S stays below a quantile up to
 the end of the grid, that end is open: the exponent may be anything beyond.
 
