@@ -52,7 +52,6 @@ class Kept:
     level: float
     _away: Array = field(repr=False)
     _grid: Array = field(repr=False)
-    _cost: Array = field(repr=False)
 
     def excess(self, point: Mapping[str, float]) -> Estimate:
         """ln loss lost at a scale: median and interval."""
@@ -79,13 +78,14 @@ class Kept:
         """
         if not tolerance > 0:
             raise InputError(f"a tolerance of {tolerance:g}", "tolerance", "Give a share of the loss above 0, such as 0.02")
-        over = self._cost > tolerance
+        cost = _costs(self)
+        over = cost > tolerance
         first = np.argmax(over, axis=1)
         never = ~over.any(axis=1)
         # Between the grid's points the square root of the cost is near linear in ln ratio.
         rows = np.arange(len(first))
         before = np.maximum(first - 1, 0)
-        low, high = np.sqrt(self._cost[rows, before]), np.sqrt(self._cost[rows, first])
+        low, high = np.sqrt(cost[rows, before]), np.sqrt(cost[rows, first])
         share = np.where(first > 0, (math.sqrt(tolerance) - low) / np.maximum(high - low, 1e-12), 0.0)
         reach = self._grid[before] + np.clip(share, 0.0, 1.0) * (self._grid[first] - self._grid[before])
         reach = np.sort(np.where(never, np.inf, reach))
@@ -138,8 +138,7 @@ def keep(
             raise InputError(f"{name} = {given[name]} has no place on its axis", "settings", "Give a value within its range")
         values[name] = axis.setting(float(away[j]))
     grid = np.log(np.geomspace(1.0, _FURTHEST, 200))
-    kept = Kept(response, values, start, level, away, grid, np.zeros((0, 0)))
-    return Kept(response, values, start, level, away, grid, _costs(kept))
+    return Kept(response, values, start, level, away, grid)
 
 
 def _costs(kept: Kept) -> Array:
