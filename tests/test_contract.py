@@ -122,6 +122,21 @@ def test_forecast(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.published
+def test_drift(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "drift", *metz, *SMALL, "--target", "width=8192")
+    assert {"hyperparameters", "unscreened", "confirm"} <= set(found)
+    (rate,) = found["hyperparameters"]
+    assert {"name", "exponent", "interval", "predicted_excess", "score"} <= set(rate)
+    assert rate["name"] == "learning_rate"
+    assert rate["interval"][0] <= rate["exponent"] <= rate["interval"][1] < 0
+    assert {"at", "seeds", "cost", "configurations", "message"} <= set(found["confirm"])
+    assert found["gap"] is None
+    after = ask(capsys, "drift", *metz, *SMALL, "--target", "width=8192", "--run", runs[3e-4])
+    assert after["gap"]["shares"][0]["hyperparameter"] == "learning_rate"
+    assert sum(each["share"] for each in after["gap"]["shares"]) + after["gap"]["unexplained"] == pytest.approx(1)
+
+
+@pytest.mark.published
 def test_check(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(capsys, "check", *metz, *SMALL, runs[3e-4], code=3)
     keys = {

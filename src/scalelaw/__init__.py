@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .coordinates import Coordinates as Coordinates
     from .coordinates import coordinates as coordinates
     from .diagnostics import diagnose as diagnose
+    from .drift import Drift as Drift
+    from .drift import drift as drift
     from .errors import InputError as InputError
     from .errors import ScalelawError as ScalelawError
     from .fit import Fit as Fit
@@ -68,6 +70,7 @@ _HOME = {
     "Backtest": "backtest",
     "BestCase": "best_case",
     "Coordinates": "coordinates",
+    "Drift": "drift",
     "Fit": "fit",
     "Forecast": "forecast",
     "Frontier": "frontier",
@@ -91,6 +94,7 @@ _HOME = {
     "check": "verdict",
     "coordinates": "coordinates",
     "diagnose": "diagnostics",
+    "drift": "drift",
     "fit": "fit",
     "forecast": "forecast",
     "frontier": "frontier",

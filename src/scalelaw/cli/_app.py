@@ -33,6 +33,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "optimum": "optimum",
         "forecast": "forecast",
         "check": "check",
+        "drift": "drift",
         "backtest": "backtest",
         "allocate": "allocate",
         "sensitivity": "sensitivity",
