@@ -91,7 +91,7 @@ class Cliff:
         theta, covariance: mode and curvature of a, b, c, `(1 + hyper + scales,)`.
         side: 1 where large coordinates fail, -1 where small ones do.
         separable: one plane parts all failures from all others, so that the width is the priors' word.
-        bad: scales and coordinates of the failures, `(failed, scales)` and `(failed, hyper)`, for drawing.
+        bad: scales and coordinates of what failed, `(.., scales)` and `(.., hyper)`, for drawing.
     """
 
     response: Response = field(repr=False)
@@ -182,7 +182,8 @@ class Cliff:
 
     def band(self, points: Sequence[Mapping[str, float]]) -> tuple[Array, Array, Array]:
         """Value, low and high of `edge` at each point, for drawing."""
-        found = [self.edge(point) for point in points]
+        edges = self._edges(np.concatenate([self._at(point) for point in points]))
+        found = [self._setting(edges[:, k]) for k in range(len(points))]
         return tuple(np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))  # pyright: ignore[reportReturnType]
 
     def to_dict(self) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def cliff(response: Response, hyper: str | None = None, level: float = 0.9, *, t
     theta, covariance = _mode(X * sign[:, None], count, precision)
     draws = _draw(X * sign[:, None], count, precision, theta, covariance)
     separable = bool(np.all((X @ theta) * sign > 0))
-    bad = (np.repeat(np.exp(s[fail] + response.trend.middle), count[fail].astype(int), axis=0), z[fail])
+    bad = (np.exp(s[fail] + response.trend.middle), z[fail])
     return Cliff(
         response, hyper, level, int(count.sum()), int(count[fail].sum()), theta, covariance, side, separable, bad, middle, draws
     )
