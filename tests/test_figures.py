@@ -14,6 +14,7 @@ from scalelaw.errors import DataError, InputError, UnknownNameError
 from scalelaw.figures import Band, Cells, CellState, FigureData, Line, Note, Points, Role, Rule, Shape, figures
 from scalelaw.forecast import forecast
 from scalelaw.frontier import frontier
+from scalelaw.lookahead import keep
 from scalelaw.render import inline_svg, paint
 from scalelaw.report import analyse
 from scalelaw.testing.figures import check_figure, check_numbers
@@ -168,6 +169,95 @@ def test_bowls_keep_every_mean_and_mark_the_fitted_optimum(four: FigureData, ana
     assert best.y[: len(edge)] == pytest.approx(edge["loss"])
 
 
+def test_the_fitted_surface_runs_through_the_points(four: FigureData, analysed) -> None:
+    panel = four.panel("loss_vs_rate")
+    curves = {line.value: line for line in panel.marks_of(Role.TUNED_LAW, Line)}
+    edge = analysed.forecast.frontier.trials
+    assert sorted(curves) == list(edge["width"])
+    for row in edge.rows():
+        curve = curves[row["width"]]
+        lowest = int(np.argmin(curve.y))
+        assert curve.y[lowest] == pytest.approx(row["loss"], rel=1e-3)
+        assert curve.x[lowest] == pytest.approx(row["learning_rate"], rel=0.06)
+        (runs,) = [mark for mark in panel.marks_of(Role.RUN, Points) if mark.values[0] == row["width"]]
+        near = [
+            (math.log(np.interp(math.log(x), np.log(curve.x), curve.y)), math.log(y))
+            for x, y in zip(runs.x, runs.y, strict=True)
+            if curve.x[0] <= x <= curve.x[-1] and y < 1.1 * row["loss"]
+        ]
+        assert len(near) >= 4
+        assert max(abs(fitted - seen) for fitted, seen in near) < 0.015
+
+
+def test_the_cliff_is_drawn_where_runs_fail(trials: Trials, analysed) -> None:
+    data = figures["optimum_vs_scale"].data(trials, forecast=analysed.forecast, verdicts=analysed.verdicts)
+    panel = data.panel("optimum_vs_scale")
+    (line,) = panel.marks_of(Role.MISSED, Line)
+    (band,) = panel.marks_of(Role.MISSED, Band)
+    for width in (each for each in analysed.forecast.frontier.trials["width"] if each > line.x[0]):
+        # A run fails where it diverges, or where its bowl has risen by 30 %.
+        wall = min(2.6, math.sqrt(0.3 * (0.6 + 2.2 * width**-0.35) / 0.05))
+        truth = math.log(0.02 * (width / 8) ** EXPONENT) + wall
+        told, low, high = (float(np.interp(math.log(width), np.log(line.x), np.log(y))) for y in (line.y, band.low, band.high))
+        assert low < told < high
+        assert told == pytest.approx(truth, abs=0.4)
+    (failed,) = panel.marks_of(Role.RUN, Points)
+    (cells,) = figures["rate_heatmap"].data(trials).panel("rate_heatmap").marks_of(Role.RUN, Cells)
+    dead = {
+        (row[0], round(math.log(rate), 6))
+        for row, states in zip(cells.rows, cells.states, strict=True)
+        for rate, state in zip(cells.columns, states, strict=True)
+        if state is CellState.DIVERGED
+    }
+    assert dead <= {(x, round(math.log(y), 6)) for x, y in zip(failed.x, failed.y, strict=True)}
+    assert panel.y.high > max(failed.y)
+
+
+def test_without_failures_no_cliff_is_drawn(trials: Trials) -> None:
+    calm = trials.where((trials["learning_rate"] < 6e-3) & (trials["status"] == "COMPLETE"))
+    panel = figures["optimum_vs_scale"].data(calm).panel("optimum_vs_scale")
+    assert not panel.marks_of(Role.MISSED)
+    assert not panel.marks_of(Role.RUN)
+
+
+def test_the_excess_of_a_kept_setting_is_the_look_ahead(trials: Trials, analysed) -> None:
+    data = figures["excess_vs_scale"].data(trials, forecast=analysed.forecast, verdicts=analysed.verdicts)
+    panel = data.panel("excess_vs_scale")
+    told = analysed.forecast
+    kept = keep(told.frontier.response, {"learning_rate": float(RATES[7])})
+    (line,) = panel.marks_of(Role.FIXED_LAW, Line)
+    (band,) = panel.marks_of(Role.FIXED_LAW, Band)
+    for k in (0, 40, -1):
+        there = kept.excess({"width": line.x[k]})
+        assert math.log1p(line.y[k] / 100) == pytest.approx(there.value)
+        assert math.log1p(band.low[k] / 100) == pytest.approx(there.low)
+    (point,) = panel.marks_of(Role.FORECAST, Points)
+    assert (point.x[0], point.y[0]) == pytest.approx((line.x[-1], line.y[-1]))
+    # The truth: 0.05 away^2 of the excess over 0.6 + 2.2 width^-0.35.
+    best = 0.02 * (1024 / 8) ** EXPONENT
+    truth = math.log1p(0.05 * math.log(RATES[7] / best) ** 2 / (0.6 + 2.2 * 1024**-0.35))
+    assert kept.excess({"width": 1024}).low < truth < kept.excess({"width": 1024}).high
+    (measured,) = panel.marks_of(Role.BEST, Points)
+    edge = told.frontier.trials
+    for x, y in zip(measured.x, measured.y, strict=True):
+        here = trials.where((trials["width"] == x) & np.isclose(trials["learning_rate"], RATES[7])).finished
+        (floor,) = edge.where(edge["width"] == x)["loss"]
+        assert y == pytest.approx(100 * (np.exp(np.log(here["loss"]).mean()) / floor - 1))
+    (unseen,) = panel.marks_of(Role.UNSEEN, Points)
+    assert unseen.x == (1024.0,)
+    (safe,) = panel.marks_of(Role.TUNED_LAW, Points)
+    assert np.interp(math.log(safe.x[0]), np.log(line.x), line.y) == pytest.approx(2.0, abs=1.0)
+    assert f"loses {point.y[0]:.0f}%" in data.title
+
+
+def test_the_excess_needs_a_tuned_setting(trials: Trials) -> None:
+    with pytest.raises(DataError, match="no hyperparameter varies"):
+        figures["excess_vs_scale"].data(trials.where(f"learning_rate == {RATES[4]}"))
+    alone = figures["excess_vs_scale"].data(trials)
+    assert "within 2% of the best" in alone.title
+    assert not alone.panels[0].marks_of(Role.FORECAST)
+
+
 def test_an_optimum_at_the_edge_of_its_grid_is_drawn_as_a_bound(trials: Trials) -> None:
     low = trials.where(trials["learning_rate"] < 6e-3)
     (points,) = figures["optimum_vs_scale"].data(low).panel("optimum_vs_scale").marks_of(Role.BEST, Points)
@@ -207,6 +297,10 @@ def test_two_scales_are_drawn_as_points(trials: Trials) -> None:
     assert len(data.panels) == 4
     (cells,) = data.panel("rate_heatmap").marks_of(Role.RUN, Cells)
     assert len(cells.rows) == 2 * len(WIDTHS)
+    for name in ("optimum_vs_scale", "excess_vs_scale"):
+        panel = check_figure(figures[name], both, forecast=expected).panels[0]
+        assert not [mark for mark in panel.marks if isinstance(mark, Line)]
+        assert panel.marks_of(Role.FORECAST, Points)
 
 
 def test_rows_that_never_left_chance_are_said_to_be_at_chance(trials: Trials) -> None:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..axis import axis_of
+from ..cliff import cliff
 from ..errors import DataError
 from ..estimate import quantile_t
 from ..frontier import Edge, Frontier
 from ..optimum import Optima, Optimum, optimum
-from ._base import Shape
+from ..response import Response, skewed
+from ._base import CellState, Shape
 from ._scales import name_of, number
 from ._story import Best, Curve, Run, Size, Story, gather, grid, numbers
 
@@ -22,9 +25,10 @@ if TYPE_CHECKING:
     from ..trials import Trials
     from ..verdict import Verdict
 
-__all__ = ["tell"]
+__all__ = ["tell", "with_cliff"]
 
 _SHAPES = {Edge.INSIDE.name: Shape.CLOSED, Edge.LOW.name: Shape.LOW, Edge.HIGH.name: Shape.HIGH, Edge.ALONE.name: Shape.CLOSED}
+_BOWL = 120
 _NORMAL = 1e6  # degrees of freedom at which Student's t is the normal distribution
 
 
@@ -53,13 +57,14 @@ def tell(trials: Trials, forecast: Forecast | None = None, verdicts: Iterable[Ve
 def _optima(trials: Trials, story: Story) -> Optima | None:
     """The optima of all the trials; None where they have no law, such as for two sizes alone."""
     try:
-        return optimum(trials, over=story.over, hyper=story.rate)
+        return optimum(trials, over=story.over)
     except DataError:
         return None
 
 
 def with_frontier(story: Story, frontier: Frontier) -> Story:
     """The best case of each size as the frontier has it, with its interval; sizes outside it keep their best run."""
+    story = replace(story, frontier=frontier)
     if not frontier.tuned or story.rate is None:
         fitted = {_key(row) for row in zip(*(frontier.trials[name] for name in frontier.over), strict=True)}
         return replace(story, sizes=tuple(_marked(size, _key(size.point) in fitted) for size in story.sizes))
@@ -69,7 +74,61 @@ def with_frontier(story: Story, frontier: Frontier) -> Story:
     for size in story.sizes:
         row = rows.get(_key(size.point))
         sizes.append(_marked(size, False) if row is None else replace(size, best=_best(row, story.rate, z)))
+    if frontier.response is not None:
+        places = {_key([bowl.point[name] for name in frontier.over]): c for c, bowl in enumerate(frontier.response.bowls)}
+        sizes = [_bowl(story, size, frontier.response, places.get(_key(size.point))) for size in sizes]
     return replace(story, sizes=tuple(sizes))
+
+
+def _bowl(story: Story, size: Size, response: Response, place: int | None) -> Size:
+    """The size with the fitted loss at each rate, as far as the fit's window reaches; of the others the best at that rate.
+
+    With d_u the rate's distance from its best, the others' is -H_oo^-1 H_ou d_u, the lowest point of the parabola there.
+    """
+    if place is None:
+        return size
+    bowl, cell, p = response.bowls[place], response.cells[place], response.solver.p
+    axis, j = axis_of(str(story.rate)), response.hyper.index(str(story.rate))
+    # The window of `_surface.weights`, out to where a run weighs a twentieth.
+    excess, unknowns = np.sort(np.maximum(cell.y - bowl.log_loss, 0.0)), 1 + len(response.hyper)
+    least = p.window * unknowns
+    window = float(np.clip(excess[min(2 * unknowns, len(excess)) - 1], least, max(p.widest, least))) * math.sqrt(
+        math.sqrt(20) - 1
+    )
+    reach = [*cell.z[:, j], bowl.best[j]]
+    u = np.linspace(min(reach), max(reach), _BOWL)
+    others = [k for k in range(len(response.hyper)) if k != j]
+    away = np.zeros((len(u), len(response.hyper)))
+    away[:, j] = u - bowl.best[j]
+    away[:, others] = -away[:, [j]] * np.linalg.solve(bowl.hessian[np.ix_(others, others)], bowl.hessian[others, j])
+    cost = skewed(bowl.hessian, response.skew, away)
+    inside = cost <= min(window, max(float(excess[-1]), least))
+    values = numbers([axis.setting(float(each)) for each in u[inside]])
+    return replace(size, bowl=(values, numbers(np.exp(bowl.log_loss + cost[inside]))))
+
+
+def with_cliff(story: Story) -> Story:
+    """The story with the cliff where runs begin to fail; as it is where none did."""
+    edge = story.frontier
+    if edge is None or edge.response is None or story.rate is None:
+        return story
+    rate = str(story.rate)
+    diverged = {(size.x, value) for size in story.sizes for value, cell in size.cells.items() if cell.state is CellState.DIVERGED}
+    found = cliff(edge.response, rate, story.level, trials=edge.source)
+    if found is None:
+        return replace(story, failed=tuple(sorted(diverged)))
+    j, axis = edge.response.hyper.index(rate), axis_of(rate)
+    told = {(float(f"{s[0]:.9g}"), float(f"{axis.setting(float(z[j])):.9g}")) for s, z in zip(*found.bad, strict=True)}
+    failed = tuple(sorted({(float(f"{x:.9g}"), float(f"{y:.9g}")) for x, y in diverged} | told))
+    if len(story.over) > 1:
+        return replace(story, failed=failed)
+    target = {story.column: story.optimum.at[0]} if story.optimum is not None and story.optimum.at is not None else None
+    # Where the smallest models never failed, nothing but the line's slope tells of a cliff.
+    x = _span(story, target)
+    x = x[x >= min(each for each, _ in failed) * 0.999]
+    value, low, high = found.band([{story.column: float(each)} for each in x])
+    words = f"half the runs fail, {story.level:.0%} band"
+    return replace(story, cliff=Curve(numbers(x), numbers(value), numbers(low), numbers(high), text=words), failed=failed)
 
 
 def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None) -> Curve:
@@ -81,8 +140,13 @@ def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None
     if len(story.over) > 1:
         return Curve((), (), at=at)
     power = law.exponent()
-    words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {name_of(story.column)}^{power.value:.2f}"
-    words += f" ({law.level:.0%}: {power.low:.2f} to {power.high:.2f})"
+    words = f"{name_of(story.column)}^{power.value:.2f}"
+    if law.path.straight < 0.5:
+        # A power law alone would say the wrong thing of a curve that is seen to bend.
+        half = 0.5 * (power.high - power.low)
+        words = f"Best {name_of(law.hyper)} bends: midway \N{PROPORTIONAL TO} {words} \N{PLUS-MINUS SIGN} {half:.2f}"
+    else:
+        words = f"Best {name_of(law.hyper)} \N{PROPORTIONAL TO} {words} ({law.level:.0%}: {power.low:.2f} to {power.high:.2f})"
     x = _span(story, target)
     value, low, high = law.band({story.column: x})
     return Curve(numbers(x), numbers(value), numbers(low), numbers(high), at, words.replace("-", "\N{MINUS SIGN}"))

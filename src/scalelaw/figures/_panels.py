@@ -37,7 +37,7 @@ def ladder(story: Story) -> Panel:
 
 
 def bowls(story: Story) -> Panel:
-    """Loss against rate, one bowl per size, its optimum marked."""
+    """Loss against rate: the runs of each size, the surface fitted through them (where none was, their own line), its optimum."""
     name = story.need_rate()
     marks: list[Mark] = []
     if story.kept is not None:
@@ -45,12 +45,16 @@ def bowls(story: Story) -> Panel:
     for size in story.sizes:
         rows = [(rate, size.cells[rate].loss) for rate in story.rates if rate in size.cells]
         marks.append(Line(Role.RUN, *_columns(rows), value=size.x))
+    fitted = [size for size in story.sizes if size.bowl[0]]
+    marks += [
+        Line(Role.TUNED_LAW, *size.bowl, value=size.x, label="fitted surface" if size is fitted[-1] else "") for size in fitted
+    ]
     for size in story.sizes:
         rows = [(rate, size.cells[rate].loss) for rate in story.rates if rate in size.cells]
         marks.append(Points(Role.RUN, *_columns(rows), values=(size.x,) * len(rows)))
     best = [(size.best.rate, size.best.loss) for size in story.sizes if size.best]
     shapes = tuple(size.best.shape if size.best.fitted else Shape.OPEN for size in story.sizes if size.best)
-    label = "best case (open: not fitted)" if Shape.OPEN in shapes else "best case of each size"
+    label = "best (open: not fitted)" if Shape.OPEN in shapes else "best case of each size"
     marks.append(Points(Role.BEST, *_columns(best), shapes=shapes, label=label))
     marks += [
         Points(Role.MISSED, (run.rate,), (run.loss,)) for run in story.runs if run.off and math.isfinite(run.rate + run.loss)
@@ -65,7 +69,9 @@ def bowls(story: Story) -> Panel:
     )
     x = rate_axis(name, [*story.rates, *rates])
     y = _loss_axis([*_typical(shown), *(loss for _, loss in best)])
-    return Panel("loss_vs_rate", title, x, y, tuple(marks), _size_ramp(story), legend="lower left")
+    # Clear of the kept setting's line.
+    left = story.kept is not None and story.kept < math.sqrt(x.low * x.high)
+    return Panel("loss_vs_rate", title, x, y, tuple(marks), _size_ramp(story), legend="lower right" if left else "lower left")
 
 
 def heatmap(story: Story) -> Panel:
@@ -120,6 +126,7 @@ def optima(story: Story) -> Panel:
     if story.kept is not None:
         marks.append(Rule(Role.KEPT, "y", story.kept, f"kept {number(story.kept)}"))
     law = story.optimum
+    marks += _cliff(story)
     if law is not None and law.x:
         marks.append(Band(Role.TUNED_LAW, law.x, law.low, law.high))
         marks.append(Line(Role.TUNED_LAW, law.x, law.y, label=f"law of the best rate, {story.level:.0%} band"))
@@ -137,8 +144,27 @@ def optima(story: Story) -> Panel:
         says = f"; the law says {number(law.at[1])} at the target" if law is not None and law.at is not None else " of each size"
         title = f"Best {name_of(name)}{says}"
     values = [value for mark in marks for value in _heights(mark)]
+    if story.failed:
+        # Failures fill the top and the law runs to the right: a corner for the legend.
+        values.append(min(values) * (min(values) / max(values)) ** 0.35)
     x = size_axis(story.column, [*(size.x for size in story.sizes), *_reach(story)], 0.07)
     return Panel("optimum_vs_scale", title, x, rate_axis(f"best {name_of(name)}", values), tuple(marks), legend="lower left")
+
+
+def _cliff(story: Story) -> list[Mark]:
+    """The cliff with its band, held to the rates that were tried, and the settings that failed."""
+    marks: list[Mark] = []
+    wall = story.cliff
+    if wall is not None:
+        bottom, top = story.rates[0] / 3, 3 * max(*story.rates, *(rate for _, rate in story.failed))
+        keep = [k for k, value in enumerate(wall.y) if bottom <= value <= top]
+        x, y, low, high = (tuple(each[k] for k in keep) for each in (wall.x, wall.y, wall.low, wall.high))
+        if keep:
+            marks.append(Band(Role.MISSED, x, tuple(max(each, bottom) for each in low), tuple(min(each, top) for each in high)))
+            marks.append(Line(Role.MISSED, x, y, label=wall.text))
+    if story.failed:
+        marks.append(Points(Role.RUN, *_columns(list(story.failed)), label="setting that failed"))
+    return marks
 
 
 def _laws(story: Story) -> list[Mark]:

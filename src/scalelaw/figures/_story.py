@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ._base import CellState, Shape
 
 if TYPE_CHECKING:
     from ..forecast import Forecast
+    from ..frontier import Frontier
     from ..trials import Trials
 
 __all__ = ["Best", "Cell", "Curve", "Run", "Size", "Story", "gather", "grid", "numbers"]
@@ -63,11 +64,12 @@ class Best:
 
 @dataclass(frozen=True)
 class Size:
-    """One size: its point in the scale columns, its cells by rate, and its best case."""
+    """One size: its point in the scale columns, its cells by rate, its best case, and its fitted bowl (rates, losses)."""
 
     point: tuple[float, ...]
     cells: Mapping[float, Cell]
     best: Best | None
+    bowl: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     @property
     def x(self) -> float:
@@ -102,7 +104,9 @@ class Run:
 class Story:
     """A study: sizes in ascending order, the rates tried, and what was inferred.
 
-    `kept` is the setting of the fixed law (absent: nothing was held fixed); `level` that of every band and interval.
+    `kept` is the setting of the fixed law (absent: nothing was held fixed); `level` that of every band and interval. `cliff` is
+    the rate at which half the runs fail, and `failed` the (size, rate) of those that did. `frontier` is what all was inferred
+    from.
     """
 
     over: tuple[str, ...]
@@ -116,6 +120,9 @@ class Story:
     optimum: Curve | None = None
     runs: tuple[Run, ...] = ()
     level: float = 0.9
+    cliff: Curve | None = None
+    failed: tuple[tuple[float, float], ...] = ()
+    frontier: Frontier | None = field(default=None, repr=False, compare=False)
 
     @property
     def column(self) -> str:

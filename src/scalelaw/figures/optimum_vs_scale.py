@@ -1,4 +1,4 @@
-"""The best learning rate of each size, the law through them and its band to the target."""
+"""The best learning rate of each size, the law through them to the target, and the cliff where runs fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ._base import Figure, FigureData
-from ._inferred import tell
+from ._inferred import tell, with_cliff
 from ._panels import optima
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ class OptimumVsScale(Figure):
     """See `summary`."""
 
     name = "optimum_vs_scale"
-    summary = "The best learning rate of each size, the law through them and its band to the target."
+    summary = "The best learning rate of each size, the law through them to the target, and the cliff where runs fail."
 
     def data(self, trials: Trials, *, forecast: Forecast | None = None, verdicts: Iterable[Verdict] = ()) -> FigureData:
         """See `Figure.data`."""
-        panel = optima(tell(trials, forecast, verdicts))
+        panel = optima(with_cliff(tell(trials, forecast, verdicts)))
         return FigureData(self.name, panel.title, (panel,), description=self.summary)
