@@ -245,10 +245,10 @@ def _sentence(found: Sequence[Screened], start: Mapping[str, float], point: Mapp
     shown = "" if first.motion is Motion.MOVES else "; that it moves is not shown beyond chance, so measure it first"
     mend = f"Its predicted best there is {first.best.value:.3g}{shown}."
     if first.score >= VISIBLE:
-        head = f"Kept from {here}, {first.name} {first.kept:.3g} alone will take a run at {there} visibly off the law"
+        head = f"{first.name} {first.kept:.3g}, kept from {here}, will alone take a run at {there} visibly off the law"
         return f"{head}: {lost}, {score}. {mend}"
     if first.probability >= 0.5:
-        head = f"Kept from {here}, {first.name} {first.kept:.3g} is predicted to cost a run at {there} {lost}"
+        head = f"{first.name} {first.kept:.3g}, kept from {here}, is predicted to cost a run at {there} {lost}"
         return f"{head}, which the forecast alone would hardly show ({score}). {mend}"
     head = f"Nothing that was tuned is predicted to cost a run at {there} much if kept from {here}"
     return f"{head}: most {first.name}, {lost}, {score}."

@@ -72,20 +72,20 @@ def _ranking(found: Drift) -> None:
     rows: list[list[str]] = []
     over = found.forecast.frontier.over
     for each in found.hyperparameters:
-        several = len(over) > 1
-        powers = [number(power.value, 2) if several else _power(power) for power in each.exponents.values()]
+        powers = [_power(each.exponent)] if len(over) == 1 else []
         excess = f"{_share(each.excess.value)} ({_share(each.excess.low)} to {_share(each.excess.high)})"
         safe = "any" if math.isinf(each.safe_ratio.value) else number(each.safe_ratio.value, 2)
         values = [number(each.kept, 3), number(each.best.value, 3), *powers]
         rows.append([each.name, *values, excess, number(each.score, 2), f"{each.probability:.0%}", safe])
     tolerance = f"{found.tolerance:.0%}"
-    head = ["hyperparameter", "kept", "best there", *(f"power of {name}" for name in over)]
+    head = ["hyperparameter", "kept", "best there", *(f"power of {name}" for name in over if len(over) == 1)]
     head += ["% lost if kept", "score", f"over {tolerance}", "safe ratio"]
     table(head, rows, left=("hyperparameter",), title=f"Kept from {places(found.start)}, seen at {places(found.target)}")
+    where = f" in {over[0]}" if len(over) > 1 else ""
     legend = (
         f"Score: that loss in standard deviations of the forecast ({_share(found.forecast.sd_log)} %); from 2 on it shows. Over "
-        f"{tolerance}: probability of losing more. Safe ratio: how many times larger {tolerance} is lost. Intervals "
-        f"{found.level:.0%}."
+        f"{tolerance}: probability of losing more. Safe ratio: how many times larger{where} {tolerance} is lost. "
+        f"Intervals {found.level:.0%}."
     )
     say(legend, "dim")
     if len(over) > 1:
