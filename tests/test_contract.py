@@ -163,6 +163,26 @@ def test_check(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.Ca
 
 
 @pytest.mark.published
+def test_a_frozen_forecast_is_scored(
+    metz: tuple[str, ...], runs: dict[float, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "forecast.json"
+    made = ask(capsys, "forecast", *metz, *SMALL, "--at", "width=8192", "--freeze", path)
+    assert set(made["frozen"]) == {"path", "digest"}
+    found = ask(capsys, "score", path, runs[6e-5])
+    assert {"inside", "z", "interval_score", "observed", "forecast"} <= set(found)
+    assert found["observed"] == 4.659
+    assert found["inside"] == (made["low"] <= 4.659 <= made["high"])
+    assert {"at", "loss", "low", "high", "level", "digest", "data"} <= set(found["forecast"])
+    assert (found["forecast"]["loss"], found["forecast"]["digest"]) == (made["loss"], made["frozen"]["digest"])
+    kept = ask(capsys, "score", path, runs[3e-4])
+    assert (kept["inside"], kept["followed"]) == (False, False)
+    listed = ask(capsys, "score", tmp_path)
+    assert {"forecasts", "waiting", "coverage", "interval_score", "crps", "pit", "pit_sd"} <= set(listed)
+    assert [len(each["scores"]) for each in listed["forecasts"]] == [2]
+
+
+@pytest.mark.published
 def test_check_of_a_fixed_ladder(metz: tuple[str, ...], runs: dict[float, Path], capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(capsys, "check", *metz, *KEPT, "--fixed", runs[3e-4], code=3)
     assert found["verdict"] == "OFF_LAW"

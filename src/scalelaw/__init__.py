@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .frontier import Frontier as Frontier
     from .frontier import frontier as frontier
     from .frontier import kept_setting as kept_setting
+    from .frozen import Frozen as Frozen
+    from .frozen import freeze as freeze
     from .laws import laws as laws
     from .optimum import Optima as Optima
     from .optimum import optimum as optimum
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from .run import RunSummary as RunSummary
     from .run import import_into as import_into
     from .run import run as run
+    from .scoring import Score as Score
+    from .scoring import score as score
     from .sensitivity import Sensitivity as Sensitivity
     from .sensitivity import sensitivity as sensitivity
     from .store import Store as Store
@@ -74,11 +78,13 @@ _HOME = {
     "Fit": "fit",
     "Forecast": "forecast",
     "Frontier": "frontier",
+    "Frozen": "frozen",
     "Grid": "study",
     "InputError": "errors",
     "Optima": "optimum",
     "RunSummary": "run",
     "ScalelawError": "errors",
+    "Score": "scoring",
     "Sensitivity": "sensitivity",
     "Status": "trial",
     "Store": "store",
@@ -97,6 +103,7 @@ _HOME = {
     "drift": "drift",
     "fit": "fit",
     "forecast": "forecast",
+    "freeze": "frozen",
     "frontier": "frontier",
     "import_into": "run",
     "kept_setting": "frontier",
@@ -106,6 +113,7 @@ _HOME = {
     "read_study": "study",
     "report": "report",
     "run": "run",
+    "score": "scoring",
     "sensitivity": "sensitivity",
     "train": "train",
 }

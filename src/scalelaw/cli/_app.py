@@ -32,6 +32,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "fit": "fit",
         "optimum": "optimum",
         "forecast": "forecast",
+        "score": "score",
         "check": "check",
         "drift": "drift",
         "backtest": "backtest",
