@@ -250,6 +250,18 @@ def test_the_excess_of_a_kept_setting_is_the_look_ahead(trials: Trials, analysed
     assert f"loses {point.y[0]:.0f}%" in data.title
 
 
+def test_where_a_kept_setting_meets_the_cliff_is_marked(trials: Trials) -> None:
+    def walls(rate: float) -> list[Line]:
+        found = analyse(trials, at={"width": 1024}, setting={"learning_rate": rate})
+        return figures["excess_vs_scale"].data(trials, forecast=found.forecast).panels[0].marks_of(Role.MISSED, Line)
+
+    # Half the runs fail from 2.2 to 2.6 nats above the best on, whose rate falls as width^-0.45.
+    (wall,) = walls(float(RATES[8]))
+    low, high = (8 * (RATES[8] / 0.02 / math.exp(away)) ** (1 / EXPONENT) for away in (2.0, 2.8))
+    assert low < wall.x[0] < high
+    assert not walls(float(RATES[5]))
+
+
 def test_the_excess_needs_a_tuned_setting(trials: Trials) -> None:
     with pytest.raises(DataError, match="no hyperparameter varies"):
         figures["excess_vs_scale"].data(trials.where(f"learning_rate == {RATES[4]}"))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..cliff import cliff
 from ..errors import DataError
 from ..estimate import Estimate, quantile_t
 from ..frontier import Frontier, kept_setting
 from ..lookahead import Kept, keep
-from ._base import Band, Figure, FigureData, Line, Mark, Panel, Points, Role, Rule, Shape
+from ._base import Band, Figure, FigureData, Line, Mark, Note, Panel, Points, Role, Rule, Shape
 from ._inferred import tell
 from ._scales import name_of, number, round_axis, size_axis
 from ._story import Story, grid, numbers
@@ -56,7 +57,10 @@ class ExcessVsScale(Figure):
         # Hyperparameters of the recipe that were never tuned are no part of the surface.
         setting = {name: value for name, value in setting.items() if name in edge.hyper}
         target = None if forecast is None else {name: float(forecast.at[name]) for name in story.over}
-        panel = _panel(story, _look(edge, setting, story.level), _measured(trials, edge, setting), target)
+        kept = _look(edge, setting, story.level)
+        panel = _panel(story, kept, _measured(trials, edge, setting), target)
+        if len(story.over) == 1:
+            panel = replace(panel, marks=(*panel.marks, *_wall(story, kept, panel)))
         return FigureData(self.name, panel.title, (panel,), description=self.summary)
 
 
@@ -161,6 +165,25 @@ def _safe(kept: Kept, column: str, largest: float) -> list[Mark]:
     return [
         Line(Role.TUNED_LAW, line, (_rise(_TOLERANCE),) * 2),
         Points(Role.TUNED_LAW, points, (_rise(_TOLERANCE),), label=words),
+    ]
+
+
+def _wall(story: Story, kept: Kept, panel: Panel) -> list[Mark]:
+    """Where the kept setting meets the cliff, if the panel shows it: from there on half the runs fail and no excess counts."""
+    assert story.frontier is not None
+    rate, x = str(story.rate), panel.x
+    found = cliff(kept.response, rate, story.level, trials=story.frontier.source) if rate in kept.settings else None
+    met = None if found is None else found.meets(kept).scale
+    if met is None or not met.value <= x.ticks[-1].at:
+        return []
+    # Short of the legend above.
+    top = panel.y.low + 0.5 * (panel.y.high - panel.y.low)
+    span = f"{_short(met.low)} to {_short(met.high)}" if math.isfinite(met.high) else f"at least {_short(met.low)}"
+    words = f"meets the cliff at\n{name_of(story.column)} {_short(met.value)} ({span})"
+    edge = math.log(met.value / x.low) / math.log(x.high / x.low) > 0.75
+    return [
+        Line(Role.MISSED, (met.value, met.value), (panel.y.low, top)),
+        Note(Role.MISSED, met.value, top, words, "left" if edge else "above"),
     ]
 
 
