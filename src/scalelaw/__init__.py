@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .backtest import backtest as backtest
     from .best_case import BestCase as BestCase
     from .best_case import best_case as best_case
+    from .compare import Comparison as Comparison
+    from .compare import compare as compare
     from .coordinates import Coordinates as Coordinates
     from .coordinates import coordinates as coordinates
     from .diagnostics import diagnose as diagnose
@@ -73,6 +75,7 @@ _HOME = {
     "Allocation": "allocate",
     "Backtest": "backtest",
     "BestCase": "best_case",
+    "Comparison": "compare",
     "Coordinates": "coordinates",
     "Drift": "drift",
     "Fit": "fit",
@@ -98,6 +101,7 @@ _HOME = {
     "backtest": "backtest",
     "best_case": "best_case",
     "check": "verdict",
+    "compare": "compare",
     "coordinates": "coordinates",
     "diagnose": "diagnostics",
     "drift": "drift",

@@ -35,6 +35,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "score": "score",
         "check": "check",
         "drift": "drift",
+        "compare": "compare",
         "backtest": "backtest",
         "allocate": "allocate",
         "sensitivity": "sensitivity",
