@@ -6,6 +6,7 @@ import argparse
 import time
 
 from . import tables
+from .drift import drifts
 from .surfaces import surfaces
 
 KINDS = {
@@ -14,14 +15,15 @@ KINDS = {
     "forecasts": tables.forecasts,
     "verdicts": tables.verdicts,
     "surfaces": surfaces,
+    "drift": drifts,
 }
-REPLICATES = {"surfaces": 500}
+REPLICATES = {"surfaces": 500, "drift": 500}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
-    parser.add_argument("--replicates", type=int, help="default: 200, surfaces 500")
+    parser.add_argument("--replicates", type=int, help="default: 200, surfaces and drift 500")
     arguments = parser.parse_args()
     for name in arguments.tables:
         start = time.perf_counter()
