@@ -23,8 +23,8 @@ from scalelaw.trials import Trials
 WIDTHS = (4, 8, 16, 32, 64, 128, 1024)
 RATES = np.geomspace(1e-4, 1e-1, 10)
 EXPONENT = -0.45
-# Those about size and data need other trials; tests/test_allocate.py draws them.
-STUDY = sorted({*figures.names()} - {"allocation", "isoflop", "sensitivity"})
+# Those about size and data, or about recipes, need other trials: tests/test_allocate.py and tests/test_compare.py draw them.
+STUDY = sorted({*figures.names()} - {"allocation", "arms", "isoflop", "sensitivity"})
 
 
 def world(seeds: int = 3, missing: float = 0.05, noise: float = 0.004) -> Trials:

@@ -16,7 +16,7 @@ arms, and d_k is one of five small laws; g = -d ln L / d ln s is the slope of th
 
 The laws, tau and the size of c are averaged over a grid by their evidence (all of it Gaussian, so exact): b has a flat prior, c
 moves the difference over the ladder by N(0, size^2) with sizes of 0.2 to 6 %, and tau has the prior tau exp(-tau / 0.3 %).
-Beyond the shared scales a discrepancy kappa per nat is added, ln kappa ~ N(ln 0.2 %, 1), updated by the law's own rolling-origin
+Beyond the shared scales a discrepancy kappa per nat is added, ln kappa ~ N(ln 0.1 %, 1), updated by the law's own rolling-origin
 errors, where all errors of one origin count as one.
 """
 
@@ -42,7 +42,7 @@ LAWS = ("constant", "straight", "shift", "power", "floor")
 _TAU = 0.003
 _TAUS = _TAU * np.geomspace(0.08, 16.0, 18)
 _SIZES = np.array([0.002, 0.006, 0.02, 0.06])
-_KAPPA, _KAPPA_SD = 0.002, 1.0
+_KAPPA, _KAPPA_SD = 0.001, 1.0
 _KAPPAS = np.exp(math.log(_KAPPA) + _KAPPA_SD * np.linspace(-2.5, 2.5, 11))
 _PRIOR = np.exp(-0.5 * np.linspace(-2.5, 2.5, 11) ** 2)
 # Seeds' correlation between arms is drawn towards none with this many degrees of freedom.
