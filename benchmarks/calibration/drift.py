@@ -119,8 +119,8 @@ def drifts(replicates: int) -> list[str]:
         asked, tried = (int(np.isfinite(table[:, k]).sum()) for k in (2, 4))
         cost = f"{np.nanmedian(table[:, 5]):.2f}" if tried else "-"
         lines.append(
-            f"| {name} | {100 * np.median(true):.1f} % | {np.median(table[:, 6]):.1f} | {_share(table[:, 0])} | {_share(table[:, 1])} "
-            f"| {_share(table[:, 2])} | {asked} | {_share(table[:, 3])} | {_share(table[:, 4])} | {tried} | {cost} "
-            f"| {replicates - len(rows)} |"
+            f"| {name} | {100 * np.median(true):.1f} % | {np.median(table[:, 6]):.1f} "
+            f"| {_share(table[:, 0])} | {_share(table[:, 1])} | {_share(table[:, 2])} | {asked} "
+            f"| {_share(table[:, 3])} | {_share(table[:, 4])} | {tried} | {cost} | {replicates - len(rows)} |"
         )
     return lines
