@@ -190,6 +190,30 @@ def test_check_of_a_fixed_ladder(metz: tuple[str, ...], runs: dict[float, Path],
 
 
 @pytest.mark.published
+def test_compare(metz: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = Path(metz[0]).read_text(encoding="utf-8").splitlines()
+    # The measurements, and beside them the same with 2 % more loss.
+    place = head.split(",").index("loss_digitised")
+    more = [line.split(",") for line in rows]
+    more = [[*cells[:place], f"{1.02 * float(cells[place])}" if cells[place] else "", *cells[place + 1 :]] for cells in more]
+    table = [f"{head},recipe", *(f"{line},plain" for line in rows), *(f"{','.join(cells)},worse" for cells in more)]
+    path = tmp_path / "arms.csv"
+    path.write_text("\n".join(table) + "\n", encoding="utf-8")
+    found = ask(capsys, "compare", path, *metz[1:], *SMALL, "--by", "recipe", "--at", "width=8192")
+    keys = {"arms", "multiplier", "crossing", "probability", "difference", "detectable", "pairing", "findings", "reference"}
+    assert keys <= set(found)
+    assert [arm["name"] for arm in found["arms"]] == ["plain", "worse"]
+    assert all({"name", "loss", "low", "high"} <= set(arm) for arm in found["arms"])
+    assert {"value", "low", "high"} <= set(found["multiplier"]["worse"])
+    assert {"value", "low", "high", "probability", "message"} <= set(found["crossing"]["worse"])
+    assert sum(found["probability"].values()) == pytest.approx(1)
+    assert found["probability"]["plain"] > 0.9
+    assert found["difference"]["worse"]["value"] == pytest.approx(0.0198, abs=0.003)
+    assert found["multiplier"]["worse"]["value"] > 1
+    assert all(set(each) == FINDING for each in found["findings"])
+
+
+@pytest.mark.published
 def test_backtest(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(capsys, "backtest", *metz, *SMALL)
     assert {"coverage", "error", "bias", "n", "horizon", "level", "rows"} <= set(found)

@@ -25,7 +25,7 @@ from .lookahead import keep
 __all__ = ["Tuning", "assess", "unequal"]
 
 # One arm's settings per scale, edge optima or tuning error must differ by this much before it is worth a line ...
-_SETTINGS, _EDGES, _ERROR = 3.0, 1.0 / 3.0, 2.5
+_SETTINGS, _EDGES, _ERROR = 3.0, 1.0 / 3.0, 3.0
 # ... and such an error must be able to explain this much of the gap.
 _SHARE = 0.25
 

@@ -81,7 +81,7 @@ def compare(
     tables = _arms(trials, by, reference)
     over = tuple(default_over(trials, at)) if over is None else (over,) if isinstance(over, str) else tuple(over)
     point = place(over, at)
-    forecasts = [_forecast(name, table, by, point, hyper, law, level) for name, table in tables.items()]
+    forecasts = [_forecast(name, table, by, point, hyper=hyper, law=law, level=level) for name, table in tables.items()]
     return _compared(tuple(tables), forecasts, by, level)
 
 
@@ -116,6 +116,7 @@ def _forecast(
     table: Trials,
     by: str,
     point: Mapping[str, float],
+    *,
     hyper: str | Sequence[str] | None,
     law: str | Law | Sequence[str | Law] | None,
     level: float,
