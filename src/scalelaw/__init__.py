@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .compare import compare as compare
     from .coordinates import Coordinates as Coordinates
     from .coordinates import coordinates as coordinates
+    from .curves import Runs as Runs
+    from .curves import TrainingCurve as TrainingCurve
     from .diagnostics import diagnose as diagnose
     from .drift import Drift as Drift
     from .drift import drift as drift
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from .frozen import Frozen as Frozen
     from .frozen import freeze as freeze
     from .laws import laws as laws
+    from .logs import read_curve as read_curve
+    from .logs import read_runs as read_runs
     from .optimum import Optima as Optima
     from .optimum import optimum as optimum
     from .report import report as report
@@ -67,6 +71,9 @@ if TYPE_CHECKING:
     from .trials import Trials as Trials
     from .verdict import Verdict as Verdict
     from .verdict import check as check
+    from .watch import Watch as Watch
+    from .watch import watch as watch
+    from .watch import watcher as watcher
 
 __version__ = "0.1.0"
 
@@ -86,16 +93,19 @@ _HOME = {
     "InputError": "errors",
     "Optima": "optimum",
     "RunSummary": "run",
+    "Runs": "curves",
     "ScalelawError": "errors",
     "Score": "scoring",
     "Sensitivity": "sensitivity",
     "Status": "trial",
     "Store": "store",
     "Study": "study",
+    "TrainingCurve": "curves",
     "Trial": "trial",
     "TrialSpec": "trial",
     "Trials": "trials",
     "Verdict": "verdict",
+    "Watch": "watch",
     "allocate": "allocate",
     "ample": "ample",
     "backtest": "backtest",
@@ -114,12 +124,16 @@ _HOME = {
     "laws": "laws",
     "load": "store",
     "optimum": "optimum",
+    "read_curve": "logs",
+    "read_runs": "logs",
     "read_study": "study",
     "report": "report",
     "run": "run",
     "score": "scoring",
     "sensitivity": "sensitivity",
     "train": "train",
+    "watch": "watch",
+    "watcher": "watch",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]  (a test compares it with what is importable)

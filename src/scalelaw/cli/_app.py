@@ -34,6 +34,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "forecast": "forecast",
         "score": "score",
         "check": "check",
+        "watch": "watch",
         "drift": "drift",
         "compare": "compare",
         "backtest": "backtest",
