@@ -34,7 +34,7 @@ from .cells import cells_of
 from .frontier import Frontier
 from .noise import seed_noise
 
-__all__ = ["LAWS", "Differences", "Pairs", "pair"]
+__all__ = ["LAWS", "Differences", "Pairs", "distance", "pair"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -192,6 +192,13 @@ class _Basis:
         return np.concatenate([raw[:, :1] / self.first, (raw[:, 1:] - raw[:, :1] * self.lean) / self.scale], axis=1)
 
 
+def _each(basis: _Basis, t: Array, slope: Array) -> Array:
+    """Columns for one slope `(P,)` or several `(n, P)`, `(1 or n, p, P)`."""
+    slope = np.atleast_2d(slope)
+    flat = basis.at(np.tile(t, (len(slope), 1)), slope.reshape(-1))
+    return np.moveaxis(flat.reshape(*slope.shape, -1), 1, 2)
+
+
 def _columns(name: str, t: Array, g: Array) -> Array:
     one, slope = np.ones((len(t), 1)), g[:, None]
     table = {"constant": [one], "straight": [one, t], "shift": [slope], "power": [slope, slope * t], "floor": [one, slope]}
@@ -231,7 +238,8 @@ class Differences:
             told = np.isfinite(error)
             if not told.any():
                 continue
-            spread = noise[None] + (_KAPPAS[:, None, None] * away[None, None]) ** 2
+            away = np.sqrt(0.5 * (away[1:] ** 2 + away[:1] ** 2))
+            spread = noise[None] + (_KAPPAS[:, None, None] * away) ** 2
             each = np.log(spread) + error**2 / spread
             log = log - 0.5 * np.array([float(np.mean(one[told])) for one in each])
             held.update({(j, j + i): (error[:, i], spread[:, :, i]) for i in range(error.shape[1])})
@@ -245,6 +253,7 @@ class Differences:
         """Draws of d_k at ln scales `points` `(P, columns)`, `(count, K, P)`; only differences between arms mean anything.
 
         Args:
+            slope: g there, `(P,)`, or one for each draw, `(count, P)`: beyond the data it is as uncertain as the laws are.
             own: with the scatter that a scale has of its own.
         """
         arms, away = len(self.pairs.y), distance(self.pairs, points)
@@ -257,7 +266,8 @@ class Differences:
             size = len(part.mean)
             values, vectors = np.linalg.eigh(part.covariance)
             z = random.standard_normal((len(rows), size)) * np.sqrt(np.maximum(values, 0.0)) @ vectors.T + part.mean
-            result[rows] = z.reshape(len(rows), arms, -1) @ part.basis.at(t, slope).T
+            columns = _each(part.basis, t, slope if slope.ndim == 1 else slope[rows])
+            result[rows] = np.matmul(z.reshape(len(rows), arms, -1), columns)
             tau[rows] = part.tau
         result += math.sqrt(0.5) * kappa[:, None, None] * away * random.standard_normal((count, arms, 1))
         return result + math.sqrt(0.5) * tau[:, None, None] * random.standard_normal((count, arms, 1)) if own else result
@@ -337,6 +347,9 @@ def _density(error: Array, variance: Array, chance: Array) -> Array:
 
 
 def distance(pairs: Pairs, points: Array) -> Array:
-    """Nats beyond the shared scales, `(P,)`."""
-    low, high = pairs.points.min(axis=0), pairs.points.max(axis=0)
-    return np.sqrt(np.sum(np.maximum(np.maximum(points - high, low - points), 0.0) ** 2, axis=1))
+    """Nats beyond the shared scales that each arm has, `(K, P)`; of all where it has none."""
+    known = np.isfinite(pairs.y)
+    known |= ~known.any(axis=1, keepdims=True)
+    ranges = [(pairs.points[row].min(axis=0), pairs.points[row].max(axis=0)) for row in known]
+    beyond = [np.maximum(np.maximum(points - high, low - points), 0.0) for low, high in ranges]
+    return np.stack([np.sqrt(np.sum(each**2, axis=1)) for each in beyond])

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._pairing import Differences
+from ._pairing import Differences, distance
 from .forecast import Forecast
 
 __all__ = ["Currency", "Draws", "Ray", "crossings", "currency", "draw", "factors", "slope"]
@@ -25,6 +25,8 @@ Array: TypeAlias = NDArray[np.float64]
 _FURTHEST = math.log(1e3)
 _STEPS = 160
 _STEP = 0.02
+# Nats over which a drawn law takes over from the mean law, beyond the data.
+_BLEND = 0.7
 # More than a law has parameters.
 _RANK = 12
 
@@ -87,8 +89,8 @@ def draw(
     law = gap.copy()
     paired = random.random(count) < weight
     if differences is not None and paired.any():
-        g = slope(forecasts, ray.logs)
         number = int(paired.sum())
+        g = _slopes(shape[:, paired], ray, slope(forecasts, ray.logs), differences, random)
         for table, own in ((gap, True), (law, False)):
             # The same numbers for both, so that they differ by the scatter alone.
             found = differences.draw(ray.logs, g, number, np.random.default_rng(seed + 1), own=own)
@@ -99,6 +101,15 @@ def draw(
 def slope(forecasts: Sequence[Forecast], logs: Array) -> Array:
     """g = -d ln L / d t along the ray's direction at ln scales `(P, columns)`: the mean over arms and their stacked laws."""
     return np.mean([(_mean(each, logs - _STEP) - _mean(each, logs + _STEP)) / (2 * _STEP) for each in forecasts], axis=0)
+
+
+def _slopes(shape: Array, ray: Ray, mean: Array, differences: Differences, random: np.random.Generator) -> Array:
+    """g of every draw along the ray, `(draws, T)`: the mean law's within the shared scales, beyond a drawn arm's."""
+    arms, count = shape.shape[:2]
+    own = -np.gradient(shape[random.integers(0, arms, count), np.arange(count)], ray.t, axis=1)
+    beyond = distance(differences.pairs, ray.logs).max(axis=0)
+    share = np.minimum(beyond / _BLEND, 1.0)
+    return np.maximum(mean + share * (own - mean), 0.0)
 
 
 def _mean(found: Forecast, logs: Array) -> Array:

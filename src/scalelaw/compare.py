@@ -268,13 +268,14 @@ def _crossing(found: Draws, ray: Ray, arm: int, names: tuple[str, str, Mapping[s
         text = f"{name} and {other} do not cross {where} (probability {1 - chance:.0%}): {first} leads."
     else:
         late = name if np.mean(found.law[arm][:, -1] < 0) > 0.5 else other
-        text = f"{name} and {other} cross near {column} {_size(value)}; {late} leads above."
+        text = f"{name} and {other} cross near {column} {_size(float(f'{value:.3g}'))}; {late} leads above."
     return Crossing(column, value, low, high, chance, reach, text)
 
 
 def _size(value: float) -> str:
-    """Three digits, plain below a million."""
-    return f"{float(f'{value:.3g}'):.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
+    """Four digits, plain below a million."""
+    text = f"{float(f'{value:.4g}'):.0f}" if 1000 <= value < 1e6 else f"{value:.4g}"
+    return text.replace("e+0", "e").replace("e+", "e")
 
 
 def _own(arms: Sequence[Arm]) -> tuple[Finding, ...]:

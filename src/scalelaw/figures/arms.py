@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,8 +99,8 @@ def _losses(found: Comparison) -> Panel:
     best = found.winner
     return Panel(
         "losses",
-        f"{best.name} wins at {point_text(tuple(found.at), tuple(found.at.values()))} with probability {best.probability:.0%}",
-        size_axis(column, [*sizes, top]),
+        f"{best.name} wins at {point_text((column,), (top,))} with probability {best.probability:.0%}",
+        _axis(found, [*sizes, top]),
         round_axis("loss at the best settings", every),
         (*marks, *laws),
         legend="lower left",
@@ -134,16 +135,23 @@ def _differences(found: Comparison) -> Panel:
         else f"{number(gap.multiplier.value, 3)}x the {name_of(found.column)}"
     )
     sizes = [size for arm in found.arms for size in arm.forecast.frontier.trials.numbers(column)]
-    axis = size_axis(column, [*sizes, top])
     return Panel(
         "difference",
         f"{gap.name} needs {worth} of {found.reference}",
-        Axis(axis.label, axis.low, axis.high, axis.scale, axis.ticks),
+        _axis(found, [*sizes, top]),
         round_axis(f"difference from {found.reference} (% of the loss)", every, room=0.1),
         tuple(marks),
         legend="upper left",
         letter="b",
     )
+
+
+def _axis(found: Comparison, sizes: Sequence[float]) -> Axis:
+    """The first scale column; with several the lines keep the ratios of the target."""
+    column, *others = found.at
+    axis = size_axis(column, sizes)
+    told = f"{axis.label}; lines at the target's ratio to {', '.join(map(name_of, others))}" if others else axis.label
+    return replace(axis, label=told)
 
 
 def _measured(found: Comparison, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
