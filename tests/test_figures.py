@@ -192,8 +192,8 @@ def test_the_fitted_surface_runs_through_the_points(four: FigureData, analysed) 
 def test_the_cliff_is_drawn_where_runs_fail(trials: Trials, analysed) -> None:
     data = figures["optimum_vs_scale"].data(trials, forecast=analysed.forecast, verdicts=analysed.verdicts)
     panel = data.panel("optimum_vs_scale")
-    (line,) = panel.marks_of(Role.MISSED, Line)
-    (band,) = panel.marks_of(Role.MISSED, Band)
+    (line,) = panel.marks_of(Role.CLIFF, Line)
+    (band,) = panel.marks_of(Role.CLIFF, Band)
     for width in (each for each in analysed.forecast.frontier.trials["width"] if each > line.x[0]):
         # A run fails where it diverges, or where its bowl has risen by 30 %.
         wall = min(2.6, math.sqrt(0.3 * (0.6 + 2.2 * width**-0.35) / 0.05))
@@ -201,7 +201,7 @@ def test_the_cliff_is_drawn_where_runs_fail(trials: Trials, analysed) -> None:
         told, low, high = (float(np.interp(math.log(width), np.log(line.x), np.log(y))) for y in (line.y, band.low, band.high))
         assert low < told < high
         assert told == pytest.approx(truth, abs=0.4)
-    (failed,) = panel.marks_of(Role.RUN, Points)
+    (failed,) = panel.marks_of(Role.FAILED, Points)
     (cells,) = figures["rate_heatmap"].data(trials).panel("rate_heatmap").marks_of(Role.RUN, Cells)
     dead = {
         (row[0], round(math.log(rate), 6))
@@ -216,8 +216,8 @@ def test_the_cliff_is_drawn_where_runs_fail(trials: Trials, analysed) -> None:
 def test_without_failures_no_cliff_is_drawn(trials: Trials) -> None:
     calm = trials.where((trials["learning_rate"] < 6e-3) & (trials["status"] == "COMPLETE"))
     panel = figures["optimum_vs_scale"].data(calm).panel("optimum_vs_scale")
-    assert not panel.marks_of(Role.MISSED)
-    assert not panel.marks_of(Role.RUN)
+    assert not panel.marks_of(Role.CLIFF)
+    assert not panel.marks_of(Role.FAILED)
 
 
 def test_the_excess_of_a_kept_setting_is_the_look_ahead(trials: Trials, analysed) -> None:
@@ -253,7 +253,7 @@ def test_the_excess_of_a_kept_setting_is_the_look_ahead(trials: Trials, analysed
 def test_where_a_kept_setting_meets_the_cliff_is_marked(trials: Trials) -> None:
     def walls(rate: float) -> list[Line]:
         found = analyse(trials, at={"width": 1024}, setting={"learning_rate": rate})
-        return figures["excess_vs_scale"].data(trials, forecast=found.forecast).panels[0].marks_of(Role.MISSED, Line)
+        return figures["excess_vs_scale"].data(trials, forecast=found.forecast).panels[0].marks_of(Role.CLIFF, Line)
 
     # Half the runs fail from 2.2 to 2.6 nats above the best on, whose rate falls as width^-0.45.
     (wall,) = walls(float(RATES[8]))

@@ -52,6 +52,8 @@ class Role(enum.Enum):
     MISSED = "a run that is off the law"
     JUDGED = "a run that was judged and is not off the law"
     KEPT = "the setting that was kept from the small runs"
+    CLIFF = "where half the runs fail"
+    FAILED = "settings that diverged, stayed at chance, or ended far above the best case"
 
 
 class Shape(enum.Enum):

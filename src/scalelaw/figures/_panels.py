@@ -160,10 +160,10 @@ def _cliff(story: Story) -> list[Mark]:
         keep = [k for k, value in enumerate(wall.y) if bottom <= value <= top]
         x, y, low, high = (tuple(each[k] for k in keep) for each in (wall.x, wall.y, wall.low, wall.high))
         if keep:
-            marks.append(Band(Role.MISSED, x, tuple(max(each, bottom) for each in low), tuple(min(each, top) for each in high)))
-            marks.append(Line(Role.MISSED, x, y, label=wall.text))
+            marks.append(Band(Role.CLIFF, x, tuple(max(each, bottom) for each in low), tuple(min(each, top) for each in high)))
+            marks.append(Line(Role.CLIFF, x, y, label=wall.text))
     if story.failed:
-        marks.append(Points(Role.RUN, *_columns(list(story.failed)), label="setting that failed"))
+        marks.append(Points(Role.FAILED, *_columns(list(story.failed)), label="setting that failed"))
     return marks
 
 

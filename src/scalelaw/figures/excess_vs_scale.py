@@ -182,8 +182,8 @@ def _wall(story: Story, kept: Kept, panel: Panel) -> list[Mark]:
     words = f"meets the cliff at\n{name_of(story.column)} {_short(met.value)} ({span})"
     edge = math.log(met.value / x.low) / math.log(x.high / x.low) > 0.75
     return [
-        Line(Role.MISSED, (met.value, met.value), (panel.y.low, top)),
-        Note(Role.MISSED, met.value, top, words, "left" if edge else "above"),
+        Line(Role.CLIFF, (met.value, met.value), (panel.y.low, top)),
+        Note(Role.CLIFF, met.value, top, words, "left" if edge else "above"),
     ]
 
 

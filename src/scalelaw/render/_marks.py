@@ -83,6 +83,8 @@ def _look(pen: Pen, role: Role, shape: Shape, stroke: Stroke) -> dict[str, Any]:
     marker = {Shape.LOW: "v", Shape.HIGH: "^"}.get(shape, stroke.marker)
     if role is Role.RUN:
         return {"marker": marker, "linewidths": 0.3}
+    if role is Role.FAILED:
+        return {"marker": marker, "color": stroke.colour, "linewidths": stroke.width}
     cells = pen.panel.x.scale == "cells"
     filled = role in (Role.FORECAST, Role.MISSED, Role.JUDGED) or (role is Role.BEST and shape is Shape.CLOSED and not cells)
     edge = pen.theme.paper if role is Role.MISSED else stroke.colour
@@ -108,8 +110,9 @@ def _line(pen: Pen, mark: Line, order: float) -> None:
 
 
 def _band(pen: Pen, mark: Band, order: float) -> None:
+    colour = pen.theme.danger if mark.role is Role.CLIFF else pen.theme.band
     pen.axes.fill_between(
-        mark.x, mark.low, mark.high, color=pen.theme.band, alpha=0.75, linewidth=0, label=mark.label or None, zorder=order
+        mark.x, mark.low, mark.high, color=colour, alpha=0.75, linewidth=0, label=mark.label or None, zorder=order
     )
 
 

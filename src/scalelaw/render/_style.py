@@ -35,7 +35,8 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Theme:
-    """One set of colours: the paper, the ink, greys between them, ramps by name, and a stroke for each role."""
+    """One set of colours: the paper, the ink, greys between them, ramps by name, and a stroke for each role; `danger` fills the
+    cliff's band, `band` all others."""
 
     paper: str
     ink: str
@@ -43,6 +44,7 @@ class Theme:
     faint: str
     void: str
     band: str
+    danger: str
     ramps: Mapping[str, tuple[str, ...]]
     strokes: Mapping[Role, Stroke]
 
@@ -76,6 +78,8 @@ def _strokes(ink: str, muted: str, alarm: str, law: str) -> dict[Role, Stroke]:
         Role.MISSED: Stroke(alarm, 1.4, marker="X", size=8.0),
         Role.JUDGED: Stroke(law, 1.2, marker="D", size=5.0),
         Role.KEPT: Stroke(muted, 1.1, (1.2, 1.8)),
+        Role.CLIFF: Stroke(alarm, 1.4, (5.0, 1.6)),
+        Role.FAILED: Stroke(alarm, 0.9, marker="x", size=4.0),
     }
 
 
@@ -87,6 +91,7 @@ THEMES: Mapping[str, Theme] = {
         faint="#e6e8ec",
         void="#eceef1",
         band="#cfe0ee",
+        danger="#f6d5d3",
         ramps={"rate": _VIRIDIS, "loss": _MAGMA, "size": _BLUES},
         strokes=_strokes("#1b1f27", "#667080", "#d11f2a", "#0f6cab"),
     ),
@@ -97,6 +102,7 @@ THEMES: Mapping[str, Theme] = {
         faint="#2a2f38",
         void="#2a2f38",
         band="#1d3b52",
+        danger="#4f2629",
         ramps={
             "rate": ("#6a4c93", "#5a64a8", "#4679ad", "#368fae", "#2ea7a5", "#3dbc8d", "#70cf6c", "#a9db4f", "#e3e54a"),
             "loss": tuple(reversed(_MAGMA)),
