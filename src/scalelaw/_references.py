@@ -181,12 +181,12 @@ def peaks(found: References, edge: Frontier) -> Array:
     Runs of sizes without which there is no law are left out.
     """
     carried = found.carried
-    judged = _judged(found)
+    scales = {course.place: scale for course, scale in zip(found.courses, found.scales, strict=True)}
     heights: list[float] = []
     for place in np.unique(carried.places):
         mine = carried.places == place
         others = ~mine
-        point = judged[int(np.flatnonzero(mine)[0])][1]
+        point = scales[carried.judged[int(np.flatnonzero(mine)[0])].place]
         try:
             mu, s = law_without(edge, point, point)
         except (DataError, RunError):
@@ -194,17 +194,9 @@ def peaks(found: References, edge: Frontier) -> Array:
         noise = fit_noise(carried.errors[others], carried.places[others], found.x)
         C = s**2 + noise.covariance(found.x)
         for row in np.flatnonzero(mine):
-            e = judged[int(row)][0].log_final - mu + carried.errors[row]
+            e = carried.judged[row].log_final - mu + carried.errors[row]
             heights.append(float(evidence(e, C, found.x).max()))
     return np.array(heights)
-
-
-def _judged(found: References) -> list[tuple[Course, Mapping[str, float]]]:
-    """The courses that `transport` judged, in its order: those under the watched plan, or all."""
-    pairs = list(zip(found.courses, found.scales, strict=True))
-    if len(found.carried.places) == len(pairs):
-        return pairs
-    return [pair for pair in pairs if same_plan(pair[0].plan, found.plan)]
 
 
 def own_noise(curve: TrainingCurve, looks: Looks, noise: Noise, x: Array) -> Array:

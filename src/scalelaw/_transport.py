@@ -13,7 +13,7 @@ smaller run had the watched schedule, a left-out course is also predicted withou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -64,6 +64,7 @@ class Transported:
     Args:
         g: expected ln (loss / final loss), `(J,)`.
         errors: of the runs whose size was left out, `(runs, J)`: what each ran above its prediction.
+        judged: those runs.
         places: the size of each of those runs, as a number from 0.
         stretch: variance of a prediction for the target over that of a left-out run's, at least 1.
         weights: member -> weight.
@@ -72,16 +73,11 @@ class Transported:
 
     g: Array
     errors: Array
+    judged: tuple[Course, ...]
     places: NDArray[np.intp]
     stretch: float
     weights: dict[str, float]
     same: bool
-
-    @property
-    def sd(self) -> Array:
-        """Root mean square error at each look, sizes counted alike, stretched to the target, `(J,)`."""
-        squares = [np.mean(self.errors[self.places == place] ** 2, axis=0) for place in np.unique(self.places)]
-        return np.sqrt(np.mean(squares, axis=0) * self.stretch)
 
 
 def same_plan(one: Plan, other: Plan) -> bool:
@@ -100,7 +96,8 @@ def transport(courses: Sequence[Course], target: Course, x: Array) -> Transporte
     same = len({each.place for each in courses if same_plan(each.plan, target.plan)}) >= 3
     if len({each.place for each in courses}) < 3:
         return None
-    judged = [each for each in courses if same_plan(each.plan, target.plan)] if same else list(courses)
+    eligible = [each for each in courses if same_plan(each.plan, target.plan)] if same else list(courses)
+    judged = [each for each in eligible if each.place in _resembling(eligible, target)]
     places = sorted({each.place for each in judged})
     members = _members(courses, target.plan, x, same)
     found: dict[str, tuple[Array, Array]] = {}
@@ -118,7 +115,8 @@ def transport(courses: Sequence[Course], target: Course, x: Array) -> Transporte
     g = np.asarray(sum(w * each[0] for w, each in zip(weight, found.values(), strict=True)))
     errors = np.asarray(sum(w * each[1] for w, each in zip(weight, found.values(), strict=True)))
     weights = {name: float(w) for name, w in zip(found, weight, strict=True)}
-    return Transported(g, errors, index, _stretch(judged, target), weights, same)
+    stretch = _stretch(eligible, target, {place: errors[index == k] for k, place in enumerate(places)})
+    return Transported(g, errors, tuple(judged), index, stretch, weights, same)
 
 
 def _by_place(errors: Array, index: NDArray[np.intp]) -> Array:
@@ -143,12 +141,51 @@ def means(courses: Sequence[Course]) -> list[Course]:
     ]
 
 
-def _stretch(judged: Sequence[Course], target: Course) -> float:
-    """(1 + leverage of the target) over the mean of (1 + leverage of a left-out size), for a line in ln size."""
-    X = np.array(sorted({each.place for each in judged}))
+def _along(place: Sequence[float]) -> float:
+    """How large: the sum of ln size over the scales."""
+    return sum(place[1:])
+
+
+def _resembling(courses: Sequence[Course], target: Course) -> set[tuple[float, ...]]:
+    """The sizes whose leaving-out resembles the target: not the end away from it, which nobody asks to extrapolate to.
+
+    Both ends where the target lies within. At least three sizes stay.
+    """
+    places = sorted({each.place for each in courses}, key=_along)
+    first, last, here = _along(places[0]), _along(places[-1]), _along(target.place)
+    if here > first and len(places) > 3:
+        places = places[1:]
+    if here < last and len(places) > 3:
+        places = places[:-1]
+    return set(places)
+
+
+def _stretch(courses: Sequence[Course], target: Course, errors: Mapping[tuple[float, ...], Array]) -> float:
+    """Variance of what lasts of the target's error over that of the left-out runs.
+
+    The larger of (1 + leverage of the target) / mean (1 + leverage of a left-out size), for a line in ln size; and, where the
+    target lies beyond the sizes, the squared error of the end size beside it over the mean, times the square of how much farther
+    the target lies beyond the end than the end beyond its neighbour.
+    """
+    X = np.array(sorted({each.place for each in courses}, key=_along))
     rows = np.arange(len(X))
     left = [1.0 + _leverage(X[rows != row], X[row]) for row in rows]
-    return max((1.0 + _leverage(X, target.size)) / float(np.mean(left)), 1.0)
+    stretch = (1.0 + _leverage(X, target.size)) / float(np.mean(left))
+    s, here = [_along(tuple(place)) for place in X], _along(target.place)
+    beyond, step, end = (here - s[-1], s[-1] - s[-2], X[-1]) if here > s[-1] else (s[0] - here, s[1] - s[0], X[0])
+    mine = errors.get(tuple(end.tolist()))
+    if beyond > 0 and step > 0 and mine is not None:
+        blocks = {place: _blocks(each) for place, each in errors.items()}
+        mean = float(np.mean([np.mean(each**2) for each in blocks.values()]))
+        ratio = float(np.mean(blocks[tuple(end.tolist())] ** 2)) / max(mean, _LEAST**2)
+        stretch = max(stretch, ratio * max(beyond / step, 1.0) ** 2)
+    return max(stretch, 1.0)
+
+
+def _blocks(errors: Array) -> Array:
+    """Mean errors of a size over its runs and five looks at a time: what lasts of them."""
+    mean = errors.mean(axis=0)
+    return np.array([float(part.mean()) for part in np.array_split(mean, max(len(mean) // 5, 1))])
 
 
 def _leverage(X: Array, x: Array) -> float:

@@ -58,7 +58,8 @@ class Watch:
             opened evenly (`even`), or opens late (`late`, as x^2).
         restart: whether to go on.
         findings: what to know before believing it.
-        looks: looks taken. law_sd, curve_sd: standard deviations of ln final loss by the law, and of the expected course here.
+        looks: looks taken. law_sd, curve_sd: standard deviations of ln final loss by the law, and of the expected course
+            here, without the noise of the records.
     """
 
     step: float
@@ -174,7 +175,7 @@ class Watcher:
             findings=(*self.findings, *curve.notes),
             looks=len(e),
             law_sd=self.law[1],
-            curve_sd=float(self.references.carried.sd[here[-1] if len(here) else 0]),
+            curve_sd=self._course_sd(int(here[-1]) if len(here) else 0),
             posterior=found,
         )
 
@@ -187,6 +188,12 @@ class Watcher:
         C = self.law[1] ** 2 + self.noise.covariance(refs.x, extra, refs.carried.stretch)
         e = looks.log - self.law[0] - refs.carried.g
         return e[seen], C[np.ix_(seen, seen)], refs.x[seen], seen
+
+    def _course_sd(self, look: int) -> float:
+        """Standard deviation of the expected course at a look, without the records' own noise."""
+        refs = self.references
+        smooth = replace(self.noise, noise=0.0).covariance(refs.x, stretch=refs.carried.stretch)
+        return math.sqrt(float(smooth[look, look]))
 
     def _detectable(self, C: Array, x: Array) -> dict[str, float]:
         """Final excess seen by now with power 0.8: U - drift must exceed what brings E to the limit."""
@@ -268,8 +275,8 @@ def watcher(
     """Prepare to watch a run.
 
     The final loss is forecast by the law of tuned runs (`forecast`), the course by the tuned runs' curves (`_transport`), both
-    with their errors. The alarm is an e-process (`_sequential`): P(ever an alarm | a tuned run) <= alpha under the model, and
-    its threshold is raised where tuned runs, their own size left out of law and curves, would have crossed it.
+    with their errors. The alarm is an e-process (`_sequential`): P(ever | tuned) <= alpha under the model, and its threshold is
+    raised where tuned runs, their own size left out of law and curves, would have crossed it.
 
     Args:
         runs: smaller runs, those with curves and those without.
@@ -283,8 +290,8 @@ def watcher(
         RunError: a schedule nobody knows.
     """
     if not runs.known:
-        raise DataError("there are no training curves", runs.table.source, "Give a store of runs, or a table with a column step")
-    over = default_over(runs.table, at) if over is None else ((over,) if isinstance(over, str) else tuple(over))
+        raise DataError("there are no training curves", runs.table.source, "Give a store, or a table with a column step")
+    over = default_over(runs.table, at) if over is None else (over,) if isinstance(over, str) else tuple(over)
     point = place(over, at)
     given = dict(settings or {})
     steps = total_of(runs, total)
@@ -294,12 +301,9 @@ def watcher(
     expected = forecast(edge, point, level=level)
     law = _law(edge, expected, point)
     refs = references(mine, tuned_rows(edge, mine), over, (point, plan, steps, law[0]))
-    noise = fit_noise(refs.carried.errors, refs.carried.places, refs.x)
     heights = peaks(refs, edge)
     limit, enough = threshold(heights, alpha)
-    gain, diagnosis = elasticity(expected, runs.table)
-    numbers = {name: float(value) for name, value in given.items() if isinstance(value, int | float)}
-    findings = (*_about(refs, heights, enough, alpha), *_about_law(expected))
+    gain = elasticity(expected, runs.table)
     return Watcher(
         at=point,
         total=steps,
@@ -307,13 +311,13 @@ def watcher(
         level=level,
         law=law,
         references=refs,
-        noise=noise,
+        noise=fit_noise(refs.carried.errors, refs.carried.places, refs.x),
         limit=limit,
         peaks=heights,
-        gain=gain,
-        diagnosis=diagnosis,
-        settings=numbers,
-        findings=findings,
+        gain=gain[0],
+        diagnosis=gain[1],
+        settings={name: float(value) for name, value in given.items() if isinstance(value, int | float)},
+        findings=(*_about(refs, heights, enough, alpha), *_about_law(expected)),
         forecast=expected,
     )
 
