@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .backtest import backtest as backtest
     from .best_case import BestCase as BestCase
     from .best_case import best_case as best_case
+    from .cliff import Cliff as Cliff
+    from .cliff import cliff as cliff
     from .compare import Comparison as Comparison
     from .compare import compare as compare
     from .coordinates import Coordinates as Coordinates
@@ -49,8 +51,12 @@ if TYPE_CHECKING:
     from .laws import laws as laws
     from .logs import read_curve as read_curve
     from .logs import read_runs as read_runs
+    from .lookahead import Kept as Kept
+    from .lookahead import keep as keep
     from .optimum import Optima as Optima
     from .optimum import optimum as optimum
+    from .redraw import Redrawn as Redrawn
+    from .redraw import redraw as redraw
     from .report import report as report
     from .run import RunSummary as RunSummary
     from .run import import_into as import_into
@@ -65,6 +71,8 @@ if TYPE_CHECKING:
     from .study import Study as Study
     from .study import read_study as read_study
     from .train import train as train
+    from .transfer import Transfer as Transfer
+    from .transfer import transfer as transfer
     from .trial import Status as Status
     from .trial import Trial as Trial
     from .trial import TrialSpec as TrialSpec
@@ -82,6 +90,7 @@ _HOME = {
     "Allocation": "allocate",
     "Backtest": "backtest",
     "BestCase": "best_case",
+    "Cliff": "cliff",
     "Comparison": "compare",
     "Coordinates": "coordinates",
     "Drift": "drift",
@@ -91,7 +100,9 @@ _HOME = {
     "Frozen": "frozen",
     "Grid": "study",
     "InputError": "errors",
+    "Kept": "lookahead",
     "Optima": "optimum",
+    "Redrawn": "redraw",
     "RunSummary": "run",
     "Runs": "curves",
     "ScalelawError": "errors",
@@ -101,6 +112,7 @@ _HOME = {
     "Store": "store",
     "Study": "study",
     "TrainingCurve": "curves",
+    "Transfer": "transfer",
     "Trial": "trial",
     "TrialSpec": "trial",
     "Trials": "trials",
@@ -111,6 +123,7 @@ _HOME = {
     "backtest": "backtest",
     "best_case": "best_case",
     "check": "verdict",
+    "cliff": "cliff",
     "compare": "compare",
     "coordinates": "coordinates",
     "diagnose": "diagnostics",
@@ -120,6 +133,7 @@ _HOME = {
     "freeze": "frozen",
     "frontier": "frontier",
     "import_into": "run",
+    "keep": "lookahead",
     "kept_setting": "frontier",
     "laws": "laws",
     "load": "store",
@@ -127,11 +141,13 @@ _HOME = {
     "read_curve": "logs",
     "read_runs": "logs",
     "read_study": "study",
+    "redraw": "redraw",
     "report": "report",
     "run": "run",
     "score": "scoring",
     "sensitivity": "sensitivity",
     "train": "train",
+    "transfer": "transfer",
     "watch": "watch",
     "watcher": "watch",
 }
