@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scalelaw.cli import main
 from scalelaw.store import Store
+from scalelaw.testing.surfaces import Surface, axes
 
 SCALELAW = (sys.executable, "-c", "import sys; from scalelaw.cli import main; sys.exit(main())")
 STUDY = """
@@ -99,6 +102,67 @@ def test_optimum(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> N
     assert 6e-5 <= found["at"]["learning_rate"]["value"] <= 2e-4
     assert set(found["safe_ratio"]["learning_rate"]) == {"value", "low", "high"}
     assert ask(capsys, "optimum", *metz, *SMALL)["at"] is None
+    # No run up to width 512 failed, and the reason is told; what transfers, and the redrawn law, are.
+    assert found["cliff"] is None
+    assert set(found["reasons"]) == {"cliff"}
+    assert found["transfer"]["cut"] == 256
+    assert found["transfer"]["metrics"]["learning_rate"]["verdict"]["name"] == "DRIFTS"
+    assert found["bootstrap"]["draws"] == 200
+    redrawn = found["bootstrap"]["exponent"]["learning_rate"]["width"]
+    assert redrawn["low"] < -found["law"]["learning_rate"]["coefficients"]["p"] < redrawn["high"]
+    assert found["bootstrap"]["at"]["learning_rate"]["low"] < 6.5e-5 < found["bootstrap"]["at"]["learning_rate"]["high"]
+    assert set(found["estimators"]) == {"response", "parabola", "argmin"}
+
+
+@pytest.mark.published
+def test_an_estimator_reads_the_sizes_and_leaves_the_law(metz: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    surface = ask(capsys, "optimum", *metz, *SMALL, "--bootstrap", "0")
+    lowest = ask(capsys, "optimum", *metz, *SMALL, "--bootstrap", "0", "--estimator", "argmin")
+    assert (surface["estimator"], lowest["estimator"]) == ("response", "argmin")
+    assert surface["bootstrap"] is None
+    assert "bootstrap" in surface["reasons"]
+    for row in lowest["per_scale"]:
+        assert row["loss"] == pytest.approx(row["argmin_loss"])
+    assert lowest["law"] == surface["law"]
+    assert main(["optimum", *metz, "--estimator", "bowl"]) == 2
+    assert "Use response, parabola, argmin" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated study of six widths: best rates fall as width^-0.35, the cliff 1.6 nats above them closes in."""
+    trials, _ = Surface(
+        axes(1, learning_rate={"shift": 0.5, "points": 9}), cliff=1.6, cliff_exponent=-0.6, seeds=2, sizes=6
+    ).draw(np.random.default_rng(1))
+    path = tmp_path_factory.mktemp("breaking") / "study.csv"
+    trials.to_frame().write_csv(path)
+    return path
+
+
+def test_optimum_tells_of_the_cliff(breaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "optimum", breaking, "--at", "width=16384")
+    assert found["cliff"]["failed"] == 29
+    assert found["cliff"]["slope"]["width"]["high"] < 0
+    assert set(found["reasons"]) == {"bootstrap"}
+    assert main(["optimum", str(breaking), "--at", "width=16384"]) == 0
+    out, _ = capsys.readouterr()
+    assert "29 of 108 runs failed. At width 16384 the best learning_rate stands" in out
+    assert "with the predicted settings is expected to lose" in out
+    assert "by three estimators" in out
+    assert "redrawn" not in out  # six sizes are too few
+    assert all(line == line.rstrip() and len(line) <= 120 for line in out.splitlines())
+
+
+def test_optimum_names_the_best_level_of_a_factor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["width,learning_rate,schedule,loss"]
+    for width in (16, 32, 64, 128):
+        for cost, schedule in ((0.0, "cosine"), (0.03, "constant")):
+            for k in range(-3, 4):
+                loss = (1 + 6 * width**-0.35) * math.exp(cost + 0.025 * (0.7 * k + 0.1) ** 2)
+                lines.append(f"{width},{1e-3 * math.exp(0.7 * k) * (width / 64) ** -0.4},{schedule},{loss}")
+    (tmp_path / "study.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert main(["optimum", str(tmp_path / "study.csv")]) == 0
+    assert "Best schedule: cosine; constant costs 3 %" in capsys.readouterr().out
 
 
 @pytest.mark.published

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -12,18 +13,24 @@ import numpy as np
 
 from .axis import axis_of
 from .cells import default_over
-from .errors import DataError
+from .cliff import Cliff, cliff
+from .errors import DataError, ScalelawError
 from .estimate import Estimate, quantile_t
 from .frontier import Frontier, frontier
 from .lookahead import keep
 from .readings import READINGS, Reading, read
+from .redraw import LEAST_SCALES, Redrawn, redraw
 from .response import Array, Response
+from .transfer import Transfer, transfer
 from .trend import Path, Trend
 from .trials import Trials, place
 
 __all__ = ["Optima", "Optimum", "optimum"]
 
 _DRAWS = 2000
+# Redrawn tables: 0.1 s on a hundred runs, 1.4 s on two thousand.
+REDRAWN = 200
+_NO_FAILURE = "No run failed on the far side of its size's best setting: the cliff lies beyond every setting tried."
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +150,21 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class Optima:
-    """The laws of all tuned hyperparameters, and their values at one scale where one was asked for."""
+    """The laws of all tuned hyperparameters, and their values at one scale where one was asked for.
+
+    Args:
+        optima: hyperparameter -> its law, always the surface's.
+        frontier: the best case of each scale, by `estimator`.
+        at: the scale asked for.
+        level: of the intervals.
+        estimator: which of `readings.READINGS` the frontier's rows are by.
+    """
 
     optima: Mapping[str, Optimum]
     frontier: Frontier
     at: Mapping[str, float] | None = None
     level: float = 0.9
+    estimator: str = "response"
 
     def __getitem__(self, hyper: str) -> Optimum:
         return self.optima[hyper]
@@ -180,22 +196,76 @@ class Optima:
         """The laws by other readings of the same runs (`readings.py`): what the exponents owe to the estimator."""
         return {name: read(self.response, name).to_dict(self.level) for name in READINGS}
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `scalelaw optimum`."""
+    @cached_property
+    def cliff(self) -> Cliff | None:
+        """Where runs fail along the learning rate, or the first hyperparameter without one; None where no run did."""
+        return cliff(self.response, level=self.level, trials=self.frontier.source)
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """How the settings tuned below the largest size serve there and at the scale asked for.
+
+        Raises:
+            DataError: too few sizes below the largest for a law.
+        """
+        return transfer(self.frontier, at=self.at, level=self.level)
+
+    def redrawn(self, draws: int = REDRAWN) -> Redrawn | None:
+        """The cell-cluster bootstrap of the laws; None with fewer scales than its percentiles need, `LEAST_SCALES`."""
+        return redraw(self.response, draws) if draws and len(self.frontier.trials) >= LEAST_SCALES else None
+
+    def to_dict(self, draws: int = REDRAWN) -> dict[str, Any]:
+        """The JSON object of `scalelaw optimum`; what does not apply is None, with a sentence under `reasons`.
+
+        Args:
+            draws: of the bootstrap; 0 leaves it out.
+        """
         at: dict[str, Any] | None = None
         if self.at is not None:
             at = {**self.at, **{name: each.to_dict() for name, each in self.estimates(self.at).items()}}
             at["regret"] = self.regret(self.at).to_dict()
+        extra, reasons = self._beside(draws)
         return {
             "over": list(self.frontier.over),
             "law": {name: each.to_dict() for name, each in self.optima.items()},
             "per_scale": self.frontier.trials.rows(),
+            "estimator": self.estimator,
             "at": at,
             "safe_ratio": {name: each.safe_ratio().to_dict() for name, each in self.optima.items()},
             "factors": [each.to_dict() for each in self.response.levels(self.level)],
             "estimators": self.spread(),
+            **extra,
+            "reasons": reasons,
             "level": self.level,
         }
+
+    def _beside(self, draws: int) -> tuple[dict[str, Any], dict[str, str]]:
+        """Cliff, transfer and bootstrap for JSON, and why one of them is None."""
+        found: dict[str, Any] = {"cliff": None, "transfer": None, "bootstrap": None}
+        reasons: dict[str, str] = {}
+        if self.cliff is None:
+            reasons["cliff"] = _NO_FAILURE
+        else:
+            found["cliff"] = self.cliff.to_dict()
+        try:
+            found["transfer"] = self.transfer.to_dict()
+        except ScalelawError as error:
+            reasons["transfer"] = str(error)
+        redrawn = self.redrawn(draws)
+        if redrawn is None:
+            few = f"{len(self.frontier.trials)} tuned sizes: below {LEAST_SCALES} its percentiles are too narrow."
+            reasons["bootstrap"] = few if draws else "Not asked for."
+        else:
+            at = self.at
+            found["bootstrap"] = {
+                "draws": draws,
+                "exponent": {
+                    name: {column: redrawn.exponent(name, column, self.level).to_dict() for column in self.frontier.over}
+                    for name in self.optima
+                },
+                "at": None if at is None else {name: redrawn.at(dict(at), name, self.level).to_dict() for name in self.optima},
+            }
+        return found, reasons
 
 
 def optimum(
@@ -205,8 +275,12 @@ def optimum(
     hyper: str | Sequence[str] | None = None,
     at: Mapping[str, float] | None = None,
     level: float = 0.9,
+    estimator: str = "response",
 ) -> Optima:
     """Fit the law of each tuned hyperparameter's best value against scale.
+
+    The law is the surface's; `estimator` chooses whose best settings and losses the frontier's rows hold (see `frontier`). Laws
+    through the other readings: `Optima.spread`. A frontier that is passed in is taken as it is.
 
     A best value at the edge of its grid takes part with the place its bowl points to (its curvature is shared with the other
     scales) and a standard error widened by the distance beyond the outermost run: neither taken as exact nor dropped.
@@ -215,7 +289,7 @@ def optimum(
         DataError: no hyperparameter varies within a scale, or fewer scales than coefficients.
     """
     over = default_over(data, at) if over is None and isinstance(data, Trials) else over
-    edge = data if isinstance(data, Frontier) else frontier(data, over=over, hyper=hyper)
+    edge = data if isinstance(data, Frontier) else frontier(data, over=over, hyper=hyper, estimator=estimator)
     if not edge.tuned:
         raise DataError(
             "no hyperparameter takes three values within a scale, so no best value can be told",
@@ -227,7 +301,7 @@ def optimum(
             f"{len(edge.trials)} tuned size(s), too few for a law", edge.source.source, "Tune at one more size at least"
         )
     found = {name: Optimum(name, level, edge) for name in edge.hyper}
-    return Optima(MappingProxyType(found), edge, None if at is None else place(edge.over, at), level)
+    return Optima(MappingProxyType(found), edge, None if at is None else place(edge.over, at), level, estimator)
 
 
 def _exp(value: float) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["optimum"]
 
 
+_READERS = {"response": "surface", "parabola": "parabola", "argmin": "lowest run"}
 _WHERE = {"INSIDE": "inside", "LOW": "at the low edge", "HIGH": "at the high edge", "ALONE": "one setting"}
 
 
@@ -31,6 +32,13 @@ def optimum(
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
+    estimator: Annotated[
+        str, typer.Option("--estimator", metavar="NAME", help="Who reads each size's best case: response, parabola or argmin.")
+    ] = "response",
+    bootstrap: Annotated[
+        int,
+        typer.Option("--bootstrap", metavar="N", min=0, help="Redraw the sizes N times too (from 8 sizes on; 0: never)."),
+    ] = 200,
     level: Level = 0.9,
     as_json: Json = False,
 ) -> None:
@@ -46,18 +54,17 @@ def optimum(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     with naming(data):
-        found = best(trials, over=names, at=target, level=level)
+        found = best(trials, over=names, at=target, level=level, estimator=estimator)
     if as_json:
-        emit(found.to_dict())
+        emit(found.to_dict(bootstrap))
         return
     for each in found.optima.values():
         say(" ".join(_sentences(each, found)), "bold")
     scales(found.frontier)
-    for each in found.optima.values():
-        safe = each.safe_ratio()
-        least = f"{number(safe.low, 2)} or more" if math.isinf(safe.high) else interval(safe.low, safe.high, 2)
-        ratio = "none, however much" if math.isinf(safe.value) else f"one {number(safe.value, 2)} times"
-        say(f"Kept from a smaller model, {each.hyper} costs 2 % of the loss in {ratio} larger ({level:.0%} interval: {least}).")
+    _laws(found)
+    for text in (*_ahead(found), _stability(found), _redrawn(found, bootstrap), _factors(found)):
+        if text:
+            say(text)
     basis(found.frontier, asked=over is not None)
     show_findings(diagnose(trials, found.frontier))
     ignored(trials)
@@ -75,6 +82,93 @@ def _sentences(each: Optimum, found: Optima) -> list[str]:
         there = each.at(found.at, found.level)
         sentences.append(f"At {places(found.at)} it is {number(there.value, 3)} ({interval(there.low, there.high, 3)}).")
     return sentences
+
+
+def _laws(found: Optima) -> None:
+    """What each exponent owes to its reader, whether its law bends, and how far a best setting may be kept."""
+    readings, over = found.spread(), found.frontier.over
+    rows: list[list[str]] = []
+    for name, each in found.optima.items():
+        for k, column in enumerate(over):
+            powers = [each.exponent(column).value] + [
+                readings[reader][name][column]["exponent"]["value"] for reader in _READERS if reader != "response"
+            ]
+            bend, safe = each.bend(column), each.safe_ratio() if k == 0 else None
+            reach = ""
+            if safe is not None:
+                span = f"{number(safe.low, 2)} or more" if math.isinf(safe.high) else interval(safe.low, safe.high, 2)
+                reach = f"{'any' if math.isinf(safe.value) else number(safe.value, 2)} ({span})"
+            straight = f"{each.path.straight:.0%}" if k == 0 else ""
+            change = f"{number(bend.value, 2)} ({interval(bend.low, bend.high, 2)})"
+            rows.append([name if k == 0 else "", column, *(number(power, 2) for power in powers), change, straight, reach])
+    head = ("hyperparameter", "size", *_READERS.values(), "change per nat", "straight", "safe ratio")
+    table(head, rows, left=("hyperparameter", "size"), title="The power of the best setting, by three estimators")
+    where = f", in {over[0]}," if len(over) > 1 else ""
+    say(
+        "Change: of the power per nat of size, where the law bends; straight: the chance that it does not. Safe ratio: how many "
+        f"times larger{where} a model may be until keeping the largest size's best costs 2 % of the loss. "
+        f"Intervals {found.level:.0%}.",
+        "dim",
+    )
+
+
+def _ahead(found: Optima) -> list[str]:
+    if found.at is None:
+        return []
+    regret = found.regret(found.at)
+    return [
+        f"A run at {places(found.at)} with the predicted settings is expected to lose {_percent(regret.value)} of the loss by "
+        f"their error ({found.level:.0%}: {_percent(regret.low)} to {_percent(regret.high)})."
+    ]
+
+
+def _stability(found: Optima) -> str:
+    """The margin between the best setting and the cliff, at the scale asked for or the largest."""
+    wall = found.cliff
+    if wall is None:
+        return "No run failed above its size's best setting: the cliff lies beyond every setting tried."
+    at = found.at or {name: found.frontier.trials.rows()[-1][name] for name in found.frontier.over}
+    margin, slope = wall.margin(at), wall.slope()
+    side = "below" if wall.side > 0 else "above"
+    return (
+        f"{wall.failed} of {wall.runs} runs failed. At {places(at)} the best {wall.hyper} stands {number(margin.value, 2)} nats "
+        f"({interval(margin.low, margin.high, 2)}) {side} the cliff, where half fail; that margin changes per nat of "
+        f"{found.frontier.over[0]} by {number(slope.value, 2)} ({interval(slope.low, slope.high, 2)})."
+    )
+
+
+def _redrawn(found: Optima, draws: int) -> str:
+    redrawn = found.redrawn(draws)
+    if redrawn is None:
+        return ""
+    parts: list[str] = []
+    for name in found.optima:
+        powers = [(column, redrawn.exponent(name, column, found.level)) for column in found.frontier.over]
+        told = [f"power of {column} {interval(each.low, each.high, 2)}" for column, each in powers]
+        if found.at is not None:
+            there = redrawn.at(dict(found.at), name, found.level)
+            told.append(f"value {interval(there.low, there.high, 3)}")
+        parts.append(f"{name}: {', '.join(told)}")
+    return f"By {draws} redrawn tables (cell-cluster bootstrap, {found.level:.0%}), {'; '.join(parts)}."
+
+
+def _factors(found: Optima) -> str:
+    """The best level of each factor and what the others cost there."""
+    told: dict[str, list[str]] = {}
+    best: dict[str, str] = {}
+    for each in found.response.levels(found.level):
+        if each.best:
+            best[each.factor] = each.level
+        elif each.effect is not None:
+            effect = f"{_percent(each.effect.value)} ({_percent(each.effect.low)} to {_percent(each.effect.high)})"
+            told.setdefault(each.factor, []).append(f"{each.level} costs {effect}")
+        else:
+            told.setdefault(each.factor, []).append(f"{each.level} was never run beside it")
+    return " ".join(f"Best {name}: {level}; {', '.join(told.get(name, ['the only one']))}." for name, level in best.items())
+
+
+def _percent(log: float) -> str:
+    return f"{number(100 * math.expm1(min(log, 50.0)), 2)} %"
 
 
 def scales(edge: Frontier) -> None:
