@@ -148,7 +148,7 @@ def test_optimum_tells_of_the_cliff(breaking: Path, capsys: pytest.CaptureFixtur
     out, _ = capsys.readouterr()
     assert "29 of 108 runs failed. At width 16384 the best learning_rate stands" in out
     assert "with the predicted settings is expected to lose" in out
-    assert "by three estimators" in out
+    assert "By estimator: from the surface, parabolas and lowest runs." in out
     assert "redrawn" not in out  # six sizes are too few
     assert all(line == line.rstrip() and len(line) <= 120 for line in out.splitlines())
 

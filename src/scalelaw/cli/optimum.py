@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["optimum"]
 
 
-_READERS = {"response": "surface", "parabola": "parabola", "argmin": "lowest run"}
 _WHERE = {"INSIDE": "inside", "LOW": "at the low edge", "HIGH": "at the high edge", "ALONE": "one setting"}
 
 
@@ -62,7 +61,8 @@ def optimum(
         say(" ".join(_sentences(each, found)), "bold")
     scales(found.frontier)
     _laws(found)
-    for text in (*_ahead(found), _stability(found), _redrawn(found, bootstrap), _factors(found)):
+    kept = [_kept(each) for each in found.optima.values()]
+    for text in (*kept, *_ahead(found), _stability(found), _redrawn(found, bootstrap), _factors(found)):
         if text:
             say(text)
     basis(found.frontier, asked=over is not None)
@@ -85,31 +85,32 @@ def _sentences(each: Optimum, found: Optima) -> list[str]:
 
 
 def _laws(found: Optima) -> None:
-    """What each exponent owes to its reader, whether its law bends, and how far a best setting may be kept."""
+    """What each power owes to its estimator, and whether its law bends."""
     readings, over = found.spread(), found.frontier.over
     rows: list[list[str]] = []
     for name, each in found.optima.items():
-        for k, column in enumerate(over):
-            powers = [each.exponent(column).value] + [
-                readings[reader][name][column]["exponent"]["value"] for reader in _READERS if reader != "response"
-            ]
-            bend, safe = each.bend(column), each.safe_ratio() if k == 0 else None
-            reach = ""
-            if safe is not None:
-                span = f"{number(safe.low, 2)} or more" if math.isinf(safe.high) else interval(safe.low, safe.high, 2)
-                reach = f"{'any' if math.isinf(safe.value) else number(safe.value, 2)} ({span})"
-            straight = f"{each.path.straight:.0%}" if k == 0 else ""
+        for column in over:
+            others = [readings[reader][name][column]["exponent"]["value"] for reader in readings if reader != "response"]
+            powers = [power for power in (each.exponent(column).value, *others) if power is not None]
+            bend = each.bend(column)
             change = f"{number(bend.value, 2)} ({interval(bend.low, bend.high, 2)})"
-            rows.append([name if k == 0 else "", column, *(number(power, 2) for power in powers), change, straight, reach])
-    head = ("hyperparameter", "size", *_READERS.values(), "change per nat", "straight", "safe ratio")
-    table(head, rows, left=("hyperparameter", "size"), title="The power of the best setting, by three estimators")
-    where = f", in {over[0]}," if len(over) > 1 else ""
+            row = [name, *([column] if len(over) > 1 else []), interval(min(powers), max(powers), 2), change]
+            rows.append([*row, f"{each.path.straight:.0%}"])
+    sizes = ["size"] if len(over) > 1 else []
+    head = ["hyperparameter", *sizes, "by estimator", "change per nat", "straight"]
+    table(head, rows, left=("hyperparameter", "size"), title=f"Power of {', '.join(over)}")
     say(
-        "Change: of the power per nat of size, where the law bends; straight: the chance that it does not. Safe ratio: how many "
-        f"times larger{where} a model may be until keeping the largest size's best costs 2 % of the loss. "
-        f"Intervals {found.level:.0%}.",
+        "By estimator: from the surface, parabolas and lowest runs. Change: of the power per nat of size, where the law bends; "
+        f"straight: the chance that it does not. Intervals {found.level:.0%}.",
         "dim",
     )
+
+
+def _kept(each: Optimum) -> str:
+    safe = each.safe_ratio()
+    least = f"{number(safe.low, 2)} or more" if math.isinf(safe.high) else interval(safe.low, safe.high, 2)
+    ratio = "none, however much" if math.isinf(safe.value) else f"one {number(safe.value, 2)} times"
+    return f"Kept from a smaller model, {each.hyper} costs 2 % of the loss in {ratio} larger ({least})."
 
 
 def _ahead(found: Optima) -> list[str]:
