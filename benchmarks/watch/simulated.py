@@ -22,7 +22,7 @@ def known(replicates: int = 2000) -> list[str]:
     lines += ["| law sd, curve sd at half | false alarms, whole run | h = 0 | .5 | 1 | 2 |", "|---|---|---|---|---|---|"]
     for law, curve in ((0.002, 0.003), (0.004, 0.001), (0.004, 0.003), (0.006, 0.006), (0.010, 0.012)):
         random = np.random.default_rng(0)
-        C = law**2 + Noise(curve / 3, 0.9 * curve / z, 0.0, 0.002, 0.2, 0.3).covariance(x)
+        C = law**2 + Noise(curve / 3, 0.9 * curve / z, 0.0, 0.0, 0.002, 0.2, 0.3).covariance(x)
         draws = (np.linalg.cholesky(C) @ random.standard_normal((len(x), replicates))).T
         false = np.mean([evidence(e, C, x).max() >= np.log(20) for e in draws])
         sub = C[np.ix_(half, half)]

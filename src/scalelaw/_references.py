@@ -16,14 +16,15 @@ from .axis import axis_of
 from .curves import Looks, Plan, Runs, TrainingCurve, looks_of, plan_of
 from .errors import DataError, RunError
 from .frontier import Frontier
+from .response import Bowl
 from .stack import Ladder
 
-__all__ = ["EARLY", "References", "law_without", "own_noise", "peaks", "references", "tuned_rows"]
+__all__ = ["EARLY", "References", "few", "law_without", "own_noise", "peaks", "references", "tuned_rows"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 # Runs whose setting costs less than this in ln loss, by the response, stand for tuned ones.
-_TUNED = 0.005
+_TUNED = 0.002
 # No look is taken before this share of the run, nor in warmup.
 EARLY = 0.05
 _LOOKS = (8, 80)
@@ -51,7 +52,7 @@ class References:
 
 
 def tuned_rows(edge: Frontier, runs: Runs) -> NDArray[np.intp]:
-    """Rows of finished runs with curves at tuned settings: those that cost less than 0.5 % of the loss by the response.
+    """Rows of finished runs with curves at tuned settings: those that cost less than 0.2 % of the loss by the response.
 
     A size without one gives the runs of its best setting. Without a response, the rows at the kept setting.
     """
@@ -65,15 +66,19 @@ def tuned_rows(edge: Frontier, runs: Runs) -> NDArray[np.intp]:
             if all(math.isclose(float(table[name][row]), value, rel_tol=1e-6) for name, value in edge.settings.items())
         ]
         return np.array(kept, dtype=np.intp)
-    bowls = {(_key(bowl.point, edge.over), bowl.levels): bowl for bowl in response.bowls}
+    bowls: dict[tuple[float, ...], list[Bowl]] = {}
+    for bowl in response.bowls:
+        bowls.setdefault(_key(bowl.point, edge.over), []).append(bowl)
     cost: dict[int, float] = {}
     groups: dict[tuple[float, ...], list[int]] = {}
     for row in done:
         point = {name: float(table[name][row]) for name in edge.over}
-        levels = tuple(str(table[name][row]) for name in response.factors)
-        bowl = bowls.get((_key(point, edge.over), levels))
-        if bowl is None:
+        here = bowls.get(_key(point, edge.over))
+        if here is None:
             continue
+        # Several bowls at one size are those of levels (schedules); a run belongs to its own.
+        levels = tuple(str(table[name][row]) for name in response.factors)
+        bowl = next((each for each in here if each.levels == levels), here[0])
         z = np.array([float(axis_of(name).coordinate(np.array([table[name][row]]))[0]) for name in response.hyper])
         cost[row] = float(response.cost(bowl.point, np.nan_to_num(z - bowl.pooled)))
         groups.setdefault(_key(point, edge.over), []).append(row)
@@ -192,11 +197,16 @@ def peaks(found: References, edge: Frontier) -> Array:
         except (DataError, RunError):
             continue
         noise = fit_noise(carried.errors[others], carried.places[others], found.x)
-        C = s**2 + noise.covariance(found.x)
+        C = s**2 + noise.covariance(found.x, stretch=few(len(np.unique(carried.places[others]))))
         for row in np.flatnonzero(mine):
             e = carried.judged[row].log_final - mu + carried.errors[row]
             heights.append(float(evidence(e, C, found.x).max()))
     return np.array(heights)
+
+
+def few(sizes: int) -> float:
+    """Variance of Student's t with as many degrees of freedom as sizes told the course's error: few of them promise too little."""
+    return sizes / max(sizes - 2, 1)
 
 
 def own_noise(curve: TrainingCurve, looks: Looks, noise: Noise, x: Array) -> Array:

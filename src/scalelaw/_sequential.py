@@ -33,23 +33,28 @@ Array: TypeAlias = NDArray[np.float64]
 OPENINGS = (0.0, 0.5, 1.0, 2.0)
 # Excess of ln loss that is worth an alarm: the scale of the half-normal that the e-process averages over.
 _WORTH = 0.03
+# Nats of progress over which a course's error wanders.
+_WANDER = 0.6
 # Prior of the excess: none with this probability, else half-normal of this scale.
 _NONE, _EXCESS = 0.5, 0.05
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Covariance of the course's error: offset, tilt and bend that last, and noise that fades over looks.
+    """Covariance of the course's error: offset, tilt, bend and wandering that last, and noise that fades over looks.
 
-        K_jk = c^2 + t^2 z_j z_k + q^2 z_j^2 z_k^2 + n_j n_k phi^|j - k|,    z = ln(1 / x) / ln(1 / x_1),    n_j = n x_j^-f
+        K_jk = c^2 + t^2 z_j z_k + q^2 z_j^2 z_k^2 + w^2 v_j v_k exp(-(ln x_j - ln x_k)^2 / 2 l^2) + n_j n_k phi^|j - k|,
+
+    z = ln(1 / x) / ln(1 / x_1), v = (z + 0.1) / 1.1, n_j = n x_j^-f, l = 0.6 nat.
 
     Args:
-        offset, tilt, bend: c, t, q. noise, fade, memory: n, f, phi.
+        offset, tilt, bend, wander: c, t, q, w. noise, fade, memory: n, f, phi.
     """
 
     offset: float
     tilt: float
     bend: float
+    wander: float
     noise: float
     fade: float
     memory: float
@@ -60,6 +65,8 @@ class Noise:
         n = self.sd(x)
         lag = np.abs(np.subtract.outer(np.arange(len(x)), np.arange(len(x))))
         smooth = self.offset**2 + self.tilt**2 * np.outer(z, z) + self.bend**2 * np.outer(z**2, z**2)
+        near = np.exp(-0.5 * (np.subtract.outer(np.log(x), np.log(x)) / _WANDER) ** 2)
+        smooth = smooth + self.wander**2 * np.outer(z + 0.1, z + 0.1) / 1.21 * near
         return stretch * smooth + np.outer(n, n) * self.memory**lag + np.diag(np.zeros(len(x)) if extra is None else extra)
 
     def sd(self, x: Array) -> Array:
@@ -80,8 +87,8 @@ def fit_noise(errors: Array, places: NDArray[np.intp], x: Array) -> Noise:
     rough = max(float(np.sqrt(np.mean(np.diff(errors, axis=1) ** 2) / 2)), 1e-5)
 
     def build(theta: Array) -> Noise:
-        c, t, q, n = np.exp(theta[:4])
-        return Noise(c, t, q, n, float(theta[4]), 0.98 / (1 + math.exp(-float(theta[5]))))
+        c, t, q, w, n = (float(each) for each in np.exp(theta[:5]))
+        return Noise(c, t, q, w, n, float(theta[5]), 0.98 / (1 + math.exp(-float(theta[6]))))
 
     def cost(theta: Array) -> float:
         K = build(theta).covariance(x) + 1e-12 * np.eye(len(x))
@@ -91,12 +98,13 @@ def fit_noise(errors: Array, places: NDArray[np.intp], x: Array) -> Noise:
             return 1e12
         white = np.linalg.solve(L, errors.T)
         fit = float(weight @ (0.5 * np.sum(white**2, axis=0) + np.sum(np.log(np.diag(L)))))
-        prior = 0.5 * float(np.sum((theta[:3] - math.log(1e-3)) ** 2)) + 0.5 * float((theta[3] - math.log(rough)) ** 2)
-        return fit + prior + 2.0 * float(theta[4]) ** 2 + 0.5 * float(theta[5] + 1.0) ** 2
+        prior = 0.5 * float(np.sum((theta[:4] - math.log(1e-3)) ** 2)) + 0.5 * float((theta[4] - math.log(rough)) ** 2)
+        return fit + prior + 2.0 * float(theta[5]) ** 2 + 0.5 * float(theta[6] + 1.0) ** 2
 
     spread = max(float(np.sqrt(np.mean(errors**2))), 1e-4)
-    start = np.array([math.log(spread / 2), math.log(spread), math.log(spread / 2), math.log(rough), 0.2, -1.0])
-    bounds = [(-11.0, 0.0)] * 4 + [(-1.0, 1.5), (-4.0, 4.0)]
+    first = math.log(spread / 2)
+    start = np.array([first, first, first, first, math.log(rough), 0.2, -1.0])
+    bounds = [(-11.0, 0.0)] * 5 + [(-1.0, 1.5), (-4.0, 4.0)]
     found = minimize(cost, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
     return build(np.asarray(found.x, dtype=np.float64))
 

@@ -109,7 +109,7 @@ def transport(courses: Sequence[Course], target: Course, x: Array) -> Transporte
     if not found:
         return None
     index = np.array([places.index(each.place) for each in judged], dtype=np.intp)
-    score = np.array([float(np.mean(_by_place(held, index))) for _, held in found.values()]) + _LEAST**2
+    score = np.array([_score(held, index) for _, held in found.values()]) + _LEAST**2
     weight = (score.min() / score) ** 2
     weight /= weight.sum()
     g = np.asarray(sum(w * each[0] for w, each in zip(weight, found.values(), strict=True)))
@@ -119,9 +119,9 @@ def transport(courses: Sequence[Course], target: Course, x: Array) -> Transporte
     return Transported(g, errors, tuple(judged), index, stretch, weights, same)
 
 
-def _by_place(errors: Array, index: NDArray[np.intp]) -> Array:
-    """Mean squared error of each size."""
-    return np.array([float(np.mean(errors[index == place] ** 2)) for place in np.unique(index)])
+def _score(errors: Array, index: NDArray[np.intp]) -> float:
+    """Mean squared error of what lasts (`_blocks`), sizes counted alike: the records' own noise is every member's."""
+    return float(np.mean([np.mean(_blocks(errors[index == place]) ** 2) for place in np.unique(index)]))
 
 
 def means(courses: Sequence[Course]) -> list[Course]:

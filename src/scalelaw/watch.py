@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._references import References, law_without, own_noise, peaks, references, tuned_rows
+from ._references import References, few, law_without, own_noise, peaks, references, tuned_rows
 from ._restart import Decision, Restart, Spent, advise, elasticity
 from ._sequential import Noise, Posterior, evidence, fit_noise, information, posterior, threshold
 from ._watched import plan_for, total_of, under
@@ -159,11 +159,12 @@ class Watcher:
         low, middle, high = (math.exp(found.final(p)) for p in (0.5 - self.level / 2, 0.5, 0.5 + self.level / 2))
         final = Estimate(middle, low, high, self.level)
         here = np.flatnonzero(seen)
+        faded = f"the evidence is {math.exp(float(logs[-1])):.2g} now" if len(crossed) and logs[-1] < 0 else None
         return Watch(
             step=step,
             fraction=step / self.total,
             verdict=standing,
-            message=self._sentence(standing, final, excess, seen_by_now, step, where),
+            message=self._sentence(standing, final, excess, seen_by_now, (step, where, faded)),
             final=final,
             excess=excess,
             alarm=alarm,
@@ -185,14 +186,20 @@ class Watcher:
         looks = looks_of(curve, refs.edges, refs.slope)
         seen = np.isfinite(looks.log)
         extra = own_noise(curve, looks, self.noise, refs.x)
-        C = self.law[1] ** 2 + self.noise.covariance(refs.x, extra, refs.carried.stretch)
+        C = self.law[1] ** 2 + self.noise.covariance(refs.x, extra, self._stretch)
         e = looks.log - self.law[0] - refs.carried.g
         return e[seen], C[np.ix_(seen, seen)], refs.x[seen], seen
+
+    @property
+    def _stretch(self) -> float:
+        """Variance of what lasts of this course's error over that of the left-out runs."""
+        carried = self.references.carried
+        return carried.stretch * few(len(np.unique(carried.places)))
 
     def _course_sd(self, look: int) -> float:
         """Standard deviation of the expected course at a look, without the records' own noise."""
         refs = self.references
-        smooth = replace(self.noise, noise=0.0).covariance(refs.x, stretch=refs.carried.stretch)
+        smooth = replace(self.noise, noise=0.0).covariance(refs.x, stretch=self._stretch)
         return math.sqrt(float(smooth[look, look]))
 
     def _detectable(self, C: Array, x: Array) -> dict[str, float]:
@@ -221,9 +228,9 @@ class Watcher:
         final: Estimate,
         excess: Mapping[str, float],
         seen: Mapping[str, float],
-        step: float,
-        where: float | None,
+        moments: tuple[float, float | None, str | None],
     ) -> str:
+        step, where, faded = moments
         far = f"at {100 * step / self.total:.3g} % of the run"
         end = f"it should end at {final.value:.4g} ({final.low:.4g} to {final.high:.4g})"
         if standing is Standing.DIVERGED:
@@ -232,7 +239,8 @@ class Watcher:
             return f"TOO EARLY: {far}; looks begin at {100 * self.references.edges[0]:.2g} %, after warmup. By the law {end}."
         over = f"{100 * excess['value']:.2g} % ({100 * excess['low']:.2g} to {100 * excess['high']:.2g} %) above a tuned run"
         if standing is Standing.OFF_LAW:
-            return f"OFF THE LAW since step {where:.6g}: {far} {end}, {over}. See restart for whether to go on."
+            now = "See restart for whether to go on." if faded is None else f"The gap that raised it has closed since: {faded}."
+            return f"OFF THE LAW since step {where:.6g}: {far} {end}, {over}. {now}"
         late = seen["late"]
         blind = (
             f"a gap that opens late is invisible below {100 * late:.2g} %" if late < 10 else "a gap that opens late is invisible"
