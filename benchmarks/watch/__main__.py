@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.watch", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=["trained", "known", "ladders", []], default=["trained", "known", "ladders"])
     parser.add_argument("--storage", type=Path, default=Path(tempfile.gettempdir()) / "scalelaw-watch.db", help="keeps the runs")
-    parser.add_argument("--replicates", type=int, default=30, help="of the simulated ladders")
+    parser.add_argument("--replicates", type=int, default=20, help="of the simulated ladders")
     arguments = parser.parse_args()
     for name in arguments.tables:
         start = time.process_time()

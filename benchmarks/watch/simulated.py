@@ -33,7 +33,7 @@ def known(replicates: int = 2000) -> list[str]:
     return lines
 
 
-def ladders(replicates: int = 30) -> list[str]:
+def ladders(replicates: int = 20) -> list[str]:
     """The whole of `watcher` on simulated ladders of six widths, target twice the largest."""
     lines = ["**Whole ladders** (six widths x 3 seeds, target twice the largest; law, course and noise estimated)", ""]
     head = "scatter of law, of course | stated law sd, curve sd at half | false alarms, whole run | 90 % interval at half holds"

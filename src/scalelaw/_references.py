@@ -205,7 +205,7 @@ def peaks(found: References, edge: Frontier) -> Array:
 
 
 def few(sizes: int) -> float:
-    """Variance of Student's t with as many degrees of freedom as sizes told the course's error: few of them promise too little."""
+    """Variance of Student's t with as many degrees of freedom as sizes told the error: few of them promise too little."""
     return sizes / max(sizes - 2, 1)
 
 
