@@ -17,6 +17,7 @@ import pytest
 
 from scalelaw.cli import main
 from scalelaw.store import Store
+from scalelaw.testing.curves import CurveWorld
 from scalelaw.testing.surfaces import Surface, axes
 
 SCALELAW = (sys.executable, "-c", "import sys; from scalelaw.cli import main; sys.exit(main())")
@@ -392,3 +393,25 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Pat
     assert "run the same command again" in err
     assert "Traceback" not in err
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".db"] == ["study.db"]
+
+
+def test_watch(tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    world = CurveWorld()
+    with Store(tmp_path / "ladder.db") as store:
+        store.put([world.run(random, width, (0.0, 0.0)) for width in world.widths])
+    log = tmp_path / "log.csv"
+    for gap, code in ((0.0, 0), (0.08, 3)):
+        curve = world.watched(random, 1024, gap, 0.0)[0].upto(1600)
+        rows = [f"{step},{loss}" for step, loss in zip(curve.middle, curve.losses, strict=True)]
+        log.write_text("\n".join(["step,loss", *rows]) + "\n", encoding="utf-8")
+        found = ask(capsys, "watch", tmp_path / "ladder.db", log, "--at", "width=1024", "--total", "4000", code=code)
+        assert {"step", "fraction", "verdict", "message", "final", "excess", "alarm", "restart"} <= set(found)
+        assert {"loss", "low", "high"} <= set(found["final"])
+        assert {"decision", "reason"} <= set(found["restart"])
+        assert found["alarm"] is (code == 3)
+        assert found["verdict"] in (("OFF_LAW",) if code else ("ON_LAW", "UNDECIDED"))
+    # Two sizes carry no course.
+    capsys.readouterr()
+    assert main(["watch", str(study / "study.db"), str(log), "--at", "width=64"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
