@@ -46,19 +46,19 @@ class Off:
     trial: Trial
 
 
-def spec(width: int, plan: str, rate: float, seed: int, **more: Value) -> TrialSpec:
-    """One run of the ladder."""
-    settings: dict[str, Value] = {"learning_rate": rate, "batch_size": 512, **PLANS[plan], **more}
-    return TrialSpec("teacher_student", {"width": width, "depth": 1, "steps": STEPS}, settings, seed, task_options=TASK)
-
-
 class Ladder:
-    """The trained runs, kept in a store so that a second call trains nothing."""
+    """The trained runs, kept in a store so that a second call trains nothing; each `teacher` is another task."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, teacher: int = 0) -> None:
+        self.task = {**TASK, "teacher_seed": teacher} if teacher else TASK
         os.environ.update(single_thread_environment())
         self.store = Store(path)
         self._known = {trial.id: trial for trial in self.store.trials()}
+
+    def spec(self, width: int, plan: str, rate: float, seed: int, **more: Value) -> TrialSpec:
+        """One run of the ladder."""
+        settings: dict[str, Value] = {"learning_rate": rate, "batch_size": 512, **PLANS[plan], **more}
+        return TrialSpec("teacher_student", {"width": width, "depth": 1, "steps": STEPS}, settings, seed, task_options=self.task)
 
     def train(self, specs: list[TrialSpec]) -> list[Trial]:
         """Trials of these specs, trained where the store has none."""
@@ -73,7 +73,7 @@ class Ladder:
 
     def sweep(self) -> list[Trial]:
         """Every width and plan at every rate."""
-        return self.train([spec(w, p, r, s) for p in PLANS for w in WIDTHS for s in SWEEP_SEEDS for r in RATES[p]])
+        return self.train([self.spec(w, p, r, s) for p in PLANS for w in WIDTHS for s in SWEEP_SEEDS for r in RATES[p]])
 
     def best(self, width: int, plan: str) -> float:
         """The rate whose swept runs are lowest on average at this width and its two neighbours: one width's noise alone would
@@ -82,14 +82,14 @@ class Ladder:
         near = WIDTHS[max(place - 1, 0) : place + 2]
         total = dict.fromkeys(RATES[plan], 0.0)
         for w in near:
-            for trial in self.train([spec(w, plan, r, s) for s in SWEEP_SEEDS for r in RATES[plan]]):
+            for trial in self.train([self.spec(w, plan, r, s) for s in SWEEP_SEEDS for r in RATES[plan]]):
                 rate = float(trial.spec.hyperparameters["learning_rate"])
                 total[rate] += trial.loss if trial.loss is not None else 10.0
         return min(total, key=lambda rate: total[rate])
 
     def tuned(self) -> list[Trial]:
         """More seeds at the best rate of every width and plan."""
-        return self.train([spec(w, p, self.best(w, p), s) for p in PLANS for w in WIDTHS for s in MORE_SEEDS])
+        return self.train([self.spec(w, p, self.best(w, p), s) for p in PLANS for w in WIDTHS for s in MORE_SEEDS])
 
     def off(self) -> list[Off]:
         """Runs with one thing wrong, at the tuned setting otherwise; a cosine or decay that never came is one of them."""
@@ -101,9 +101,9 @@ class Ladder:
                 for width in WIDTHS:
                     rate = self.best(width, plan) * change.get("learning_rate", 1.0)
                     more: dict[str, Value] = {name: value for name, value in change.items() if name != "learning_rate"}
-                    made = spec(width, plan, rate, 7, **more)
+                    made = self.spec(width, plan, rate, 7, **more)
                     if fault == "no decay":
-                        made = spec(width, "warmup", rate, 7)
+                        made = self.spec(width, "warmup", rate, 7)
                     asked.append((fault, plan, made))
         trials = self.train([each for _, _, each in asked])
         return [
