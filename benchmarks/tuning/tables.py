@@ -179,20 +179,17 @@ def _costs(found: Optima, below: Trials, trials: Trials) -> list[str]:
 
 
 def _ratios(found: Optima, trials: Trials, most: float) -> list[str]:
-    """The safe ratio for 2 %, with its value and its low end held against the grid."""
+    """The safe ratio for 2 %, with its value and its low end held against the grid, read by chords and by parabolas."""
     ratio = found["learning_rate"].safe_ratio(0.02)
     column = trials.where(trials.numbers("width") == most)
     lines: list[str] = []
     for label, rate in {"law's": found["learning_rate"].at({"width": most}).value, "grid's best": _best_rate(column)}.items():
-        seen, first = (
-            _observed_ratio(trials, rate, most, 0.02),
-            _interpolated(column, rate) / float(column.numbers("loss").min()) - 1,
-        )
-        holds = [_yes(seen >= min(each, TOP / most)) for each in (ratio.value, ratio.low)]
+        seen = [_observed_ratio(trials, rate, most, 0.02, excess) for excess in (_by_chords, _by_parabolas)]
+        told = " and ".join(f"{'>=' if each >= TOP / most else ''}{each:.2f}" for each in seen)
+        holds = [" and ".join(_yes(each >= min(end, TOP / most)) for each in seen) for end in (ratio.value, ratio.low)]
         lines.append(
             f"safe ratio for 2 %, the {label} rate at {most:.0f} kept, {rate:.3g} | {ratio.value:.2f} "
-            f"| {ratio.low:.2f} to {ratio.high:.2f} | {'>=' if seen >= TOP / most else ''}{seen:.2f} "
-            f"({100 * first:.2f} % at {most:.0f} already) | value {holds[0]}, low end {holds[1]} |"
+            f"| {ratio.low:.2f} to {ratio.high:.2f} | {told} | value {holds[0]}, low end {holds[1]} |"
         )
     return lines
 
@@ -207,19 +204,36 @@ def _interpolated(column: Trials, rate: float) -> float:
     return float(np.interp(math.log(rate), np.log(column.numbers("learning_rate")[order]), column.numbers("loss")[order]))
 
 
-def _observed_ratio(trials: Trials, rate: float, start: float, tolerance: float) -> float:
-    """How much wider than `start` before `rate` costs `tolerance` on the grid.
+def _by_chords(column: Trials, rate: float) -> float:
+    """Excess over the lowest run, loss piecewise linear in ln rate: too high between runs, for bowls are convex."""
+    return _interpolated(column, rate) / float(column.numbers("loss").min()) - 1
 
-    Loss is piecewise linear in ln rate, the excess over the column's minimum in ln width.
-    """
-    passed = (0.0, math.log(start))
+
+def _by_parabolas(column: Trials, rate: float) -> float:
+    """Excess over the vertex of the parabola through the lowest run and its neighbours; the rate's loss likewise."""
+    order = np.argsort(column.numbers("learning_rate"))
+    x, loss = np.log(column.numbers("learning_rate")[order]), column.numbers("loss")[order]
+
+    def through(middle: int) -> Array:
+        near = slice(middle - 1, middle + 2)
+        return np.polyfit(x[near] - x[middle], loss[near], 2)
+
+    lowest, nearest = (int(np.clip(k, 1, len(x) - 2)) for k in (np.argmin(loss), np.argmin(np.abs(x - math.log(rate)))))
+    a, b, c = through(lowest)
+    return float(np.polyval(through(nearest), math.log(rate) - x[nearest]) / (c - b**2 / (4 * a)) - 1)
+
+
+def _observed_ratio(
+    trials: Trials, rate: float, start: float, tolerance: float, excess: Callable[[Trials, float], float]
+) -> float:
+    """How much wider than `start` before `rate` costs `tolerance` on the grid, the excess piecewise linear in ln width."""
+    before, place = 0.0, math.log(start)
     for (width,), rows in trials.where(trials.numbers("width") >= start).groups(("width",)):
-        excess = _interpolated(rows, rate) / float(rows.numbers("loss").min()) - 1
-        before, place = passed
-        if excess > tolerance:
-            share = (tolerance - before) / (excess - before)
+        there = excess(rows, rate)
+        if there > tolerance:
+            share = (tolerance - before) / (there - before)
             return math.exp(place + share * (math.log(width) - place)) / start
-        passed = (excess, math.log(width))
+        before, place = there, math.log(width)
     return TOP / start
 
 
