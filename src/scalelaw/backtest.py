@@ -132,7 +132,7 @@ def backtest(
         edge = data if isinstance(data, Frontier) else frontier(data, over=over, hyper=hyper, fixed=fixed)
         ladder = Ladder(edge, law)
     rows: list[Row] = []
-    for count in range(_LEAST, len(ladder)):
+    for count in (each for each in ladder.origins if each >= _LEAST):
         try:
             found = _stacked(ladder, count, level) if predict is None else _asked(ladder, count, predict)
         except DataError:
