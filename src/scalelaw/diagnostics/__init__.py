@@ -14,7 +14,7 @@ __all__ = ["Case", "Diagnostic", "Finding", "diagnose", "diagnostics"]
 diagnostics: OpenSet[Diagnostic] = OpenSet("scalelaw.diagnostics", __path__, "diagnostic", Diagnostic)
 
 # What changes the reading of every number comes first; the rest follows by name.
-_FIRST = ("tuning_untested", "short_reach", "edge_optimum", "mixed_recipe")
+_FIRST = ("tuning_untested", "mistuned_ladder", "short_reach", "edge_optimum", "mixed_recipe")
 
 
 def diagnose(
