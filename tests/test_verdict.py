@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from scalelaw._evidence import adjusted, e_value
+from scalelaw.batch import check_all
 from scalelaw.errors import RunError
 from scalelaw.suspects import _unknown
 from scalelaw.testing.worlds import World
@@ -177,3 +179,80 @@ def test_a_run_that_cannot_be_judged_is_one_line(run: dict[str, object]) -> None
     with pytest.raises(RunError) as error:
         check(draw(), run)
     assert "\n" not in str(error.value)
+
+
+def test_power_says_how_often_a_mistuned_run_is_called_off() -> None:
+    trials = draw()
+    found = check(trials, {"width": TARGET, "learning_rate": math.exp(WORLD.law_rate(TARGET)), "loss": WORLD.loss(TARGET)})
+    power = found.power["learning_rate"]
+    assert 0.05 < power["/2"] < power["/4"] <= 1
+    # The high side is steeper.
+    assert power["x4"] > power["/4"]
+    assert power["x2"] > power["/2"]
+    # By its own distribution: the run that far off, with its noise, exceeds the threshold that often.
+    response = found.forecast.frontier.response
+    assert response is not None
+    cost = float(response.cost(found.at, np.array([math.log(4)])))
+    mixture = found.forecast.stack.predict(found.at, found.forecast.variance["run"])
+    assert power["x4"] == pytest.approx(1 - float(mixture.cdf(np.array([math.log(found.high) - cost]))[0]), abs=1e-9)
+
+
+def test_an_excess_is_told_as_the_compute_that_a_tuned_run_needs() -> None:
+    size, ratio = (np.ravel(each) for each in np.meshgrid(1e7 * 2.0 ** np.arange(6), [5.0, 10.0, 20.0, 40.0], indexing="ij"))
+
+    def law(n: float | np.ndarray, d: float | np.ndarray) -> np.ndarray:
+        return 1.7 + 400 / np.asarray(n) ** 0.34 + 410 / np.asarray(d) ** 0.28
+
+    noise = np.exp(0.001 * np.random.default_rng(0).standard_normal(24))
+    trials = Trials.from_columns({"parameters": size, "tokens": size * ratio, "loss": law(size, size * ratio) * noise})
+    # A run whose loss is that of a tuned one at half its compute.
+    loss = float(law(6e8 / math.sqrt(2), 1.2e10 / math.sqrt(2)))
+    found = check(trials, {"parameters": 6e8, "tokens": 1.2e10, "loss": loss}, fixed=True)
+    assert found.excess is not None
+    assert found.excess["compute"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_e_values_are_fair_bets() -> None:
+    p = (np.arange(200_000) + 0.5) / 200_000
+    values = np.array([e_value(each) for each in p])
+    assert 0.9 < values.mean() <= 1.0
+    assert np.all(np.diff(values) < 0)
+    assert e_value(1.0) == pytest.approx(0.5)
+    assert e_value(0.0) == math.inf
+    # The least false discovery rates of Benjamini and Hochberg's own example (1995, table 1) at 5 %: four rejections.
+    published = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.324,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.759,
+        1.0,
+    ]
+    assert sum(each <= 0.05 for each in adjusted(published)) == 4
+
+
+def test_several_runs_are_judged_by_one_law_and_named_with_their_number_in_mind() -> None:
+    random = np.random.default_rng(5)
+    rate = math.exp(WORLD.law_rate(TARGET))
+    runs = [{"width": TARGET, "lr": rate, "loss": WORLD.run(random, TARGET)} for _ in range(5)]
+    bad = {"width": TARGET, "lr": 8 * rate, "loss": WORLD.run(random, TARGET, math.log(8))}
+    tuned, mixed = check_all(draw(), runs), check_all(draw(), [*runs, bad])
+    assert tuned.off == ()
+    assert mixed.off == (5,)
+    assert mixed.e_value > 5 * tuned.e_value
+    assert mixed.e_value == pytest.approx(np.mean([each.e_value for each in mixed.verdicts]))
+    assert mixed.verdicts[0].p_value == check(draw(), runs[0]).p_value
+    assert all(a >= (b.p_value or 0.0) for a, b in zip(mixed.adjusted, mixed.verdicts, strict=True))
+    assert "1 of 6 runs" in mixed.message
+    assert json.dumps(mixed.to_dict(), allow_nan=False)
+    with pytest.raises(RunError):
+        check_all(draw(), [])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._evidence import e_value
 from .cells import default_over
 from .diagnostics import Finding
 from .errors import DataError, RunError
@@ -18,14 +19,17 @@ from .forecast import Forecast, forecast
 from .frontier import Frontier, frontier
 from .laws import Law
 from .notation import quantity
+from .stack import Mixture
 from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
-__all__ = ["Ruling", "Suspect", "Verdict", "check"]
+__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "settings_of", "without"]
 
 # Power at which a smallest detectable excess is stated.
 _POWER = 0.8
+# How far from its best a setting is for the powers told, in nats.
+_MISTUNED = {"x2": math.log(2), "x4": math.log(4), "/2": -math.log(2), "/4": -math.log(4)}
 # A run is called on the law only where it is no worse than one tuned run in five ...
 _CLEAR = 0.2
 # ... and where an excess of this size in ln loss would have been seen.
@@ -49,9 +53,13 @@ class Verdict:
         expected: median loss of a tuned run here.
         low, high: central interval whose upper end is the threshold of the one-sided test, so OFF_LAW means observed > high.
         observed: the run's loss; None where it diverged. p_value: P(a tuned run is at least this bad).
-        excess: `nats` (observed - expected) and `relative` (of expected); None where it diverged.
+        excess: `nats` (observed - expected), `relative` (of expected) and `compute`: the share of its compute with which a tuned
+            run reaches that loss, where the scales tell compute and the law has that loss; None where the run diverged.
         detectable: hyperparameter -> the factor from its best that this test would have seen with power 0.8.
         detectable_excess: the same as a share of the loss.
+        power: hyperparameter -> {"x2", "x4", "/2", "/4"} -> chance that this test calls a run off whose setting is that far from
+            its best, skew and all.
+        e_value: the p-value as evidence that may be averaged over runs (`batch.py`); infinite where the run diverged.
         findings: what to know before believing it.
         suspects: most suspected first; empty where the run is on the law or nothing was tuned.
         at: the run's scale. level: of the test.
@@ -68,6 +76,8 @@ class Verdict:
     excess: Mapping[str, float] | None
     detectable: Mapping[str, float]
     detectable_excess: float
+    power: Mapping[str, Mapping[str, float]]
+    e_value: float
     findings: tuple[Finding, ...]
     suspects: tuple[Suspect, ...]
     at: Mapping[str, float]
@@ -99,6 +109,8 @@ class Verdict:
             "excess": None if self.excess is None else dict(self.excess),
             "detectable": {name: number(value) for name, value in self.detectable.items()},
             "detectable_excess": self.detectable_excess,
+            "power": {name: dict(each) for name, each in self.power.items()},
+            "e_value": number(self.e_value),
             "findings": [each.to_dict() for each in self.findings],
             "suspects": [each.to_dict() for each in self.suspects],
             "unexplained": self.unexplained,
@@ -140,19 +152,18 @@ def check(
     """
     if not 0.5 < level < 1:
         raise RunError(f"a level of {level:g} is no one-sided test", "level", "Give a number between 0.5 and 1, such as 0.95")
-    row = _columns(run)
-    others = _without(data, row)
-    over = _over(others, row, over)
-    at = {name: _positive(row, name) for name in over}
+    row = columns_of(run)
+    others = without(data, row)
+    over, at = places(others, row, over)
     edge = frontier(others, over=over, hyper=hyper)
-    settings = {name: float(row[name]) for name in others.hyperparameters if _is_number(row.get(name))}
+    settings = settings_of(others, row)
     if fixed:
         edge = _kept(others, over, edge.hyper, {name: settings[name] for name in edge.hyper if name in settings})
     expected = forecast(edge, at, law=law, level=2 * level - 1)
-    return _judge(expected, row, settings, level)
+    return judge(expected, row, settings, level)
 
 
-def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, float], level: float) -> Verdict:
+def judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, float], level: float) -> Verdict:
     """The test itself: `row` against the forecast."""
     mixture = expected.stack.predict(expected.at, expected.variance["run"])
     low, middle, high, power = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level, 1 - _POWER))
@@ -172,9 +183,11 @@ def _judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, fl
         high=math.exp(min(high, 700.0)),
         observed=value,
         p_value=None if diverged else p,
-        excess=None if value is None else {"nats": value - math.exp(middle), "relative": math.expm1(log - middle)},
+        excess=None if value is None else _excess(expected, value, math.exp(middle)),
         detectable=_detectable(expected, visible),
         detectable_excess=math.expm1(min(visible, 700.0)),
+        power=_power(expected, mixture, high),
+        e_value=e_value(p),
         findings=(*expected.findings, *_about(expected, settings)),
         suspects=accused,
         at=expected.at,
@@ -202,7 +215,7 @@ def _within(p: float, visible: float) -> Ruling:
     return Ruling.UNDECIDED
 
 
-def _columns(run: Mapping[str, Any] | Trial | Trials) -> dict[str, Any]:
+def columns_of(run: Mapping[str, Any] | Trial | Trials) -> dict[str, Any]:
     """The run as one row, columns under their own names."""
     if isinstance(run, Trial):
         run = Trials.from_trials([run])
@@ -235,7 +248,7 @@ def _positive(row: Mapping[str, Any], name: str) -> float:
     return float(value)  # pyright: ignore[reportArgumentType]
 
 
-def _without(data: Trials, row: Mapping[str, Any]) -> Trials:
+def without(data: Trials, row: Mapping[str, Any]) -> Trials:
     """The data less the run itself: by its id, else by size, setting, seed and loss."""
     if "id" in data and row.get("id"):
         return data.where(data["id"] != row["id"])
@@ -247,6 +260,17 @@ def _without(data: Trials, row: Mapping[str, Any]) -> Trials:
         if data[name].dtype != object:
             same &= np.isclose(data.numbers(name), float(row[name]), rtol=1e-9, atol=0.0)
     return data.where(~same)
+
+
+def places(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The law's scale columns, and the run's place in them."""
+    names = _over(data, row, over)
+    return names, {name: _positive(row, name) for name in names}
+
+
+def settings_of(data: Trials, row: Mapping[str, Any]) -> dict[str, float]:
+    """The run's hyperparameters that are numbers."""
+    return {name: float(row[name]) for name in data.hyperparameters if _is_number(row.get(name))}
 
 
 def _over(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -281,6 +305,35 @@ def _detectable(expected: Forecast, visible: float) -> dict[str, float]:
         return {}
     curvature = np.diag(response.hessian_at(expected.at))
     return {name: math.exp(min(math.sqrt(2 * visible / float(curvature[j])), 50.0)) for j, name in enumerate(response.hyper)}
+
+
+def _power(expected: Forecast, mixture: Mixture, threshold: float) -> dict[str, dict[str, float]]:
+    """Per tuned hyperparameter the chance that a run so far from its best exceeds the threshold: 1 - F(threshold - cost)."""
+    response = expected.frontier.response
+    if response is None:
+        return {}
+    found: dict[str, dict[str, float]] = {}
+    for j, name in enumerate(response.hyper):
+        away = np.zeros((len(_MISTUNED), len(response.hyper)))
+        away[:, j] = list(_MISTUNED.values())
+        cost = response.cost(expected.at, away)
+        chance = [1.0 - float(mixture.cdf(np.array([threshold - each]))[0]) for each in cost]
+        found[name] = dict(zip(_MISTUNED, chance, strict=True))
+    return found
+
+
+def _excess(expected: Forecast, value: float, middle: float) -> dict[str, float]:
+    """Of the loss, and as compute: along smaller scales the one whose median is the observed loss."""
+    over, found = expected.frontier.over, {"nats": value - middle, "relative": value / middle - 1}
+    if {"parameters", "tokens"} <= set(over) or "compute" in over:
+        # Parameters and tokens shrink alike.
+        each = np.geomspace(1e-6, 1.0, 241)
+        power = {name: 1.0 if name == "compute" else 0.5 if name in ("parameters", "tokens") else 0.0 for name in over}
+        loss = expected.stack.predict({name: expected.at[name] * each ** power[name] for name in over}).loss(0.5)
+        loss = np.minimum.accumulate(loss)
+        if loss[-1] <= value <= loss[0]:
+            found["compute"] = float(np.exp(np.interp(-math.log(value), -np.log(loss), np.log(each))))
+    return found
 
 
 def _about(expected: Forecast, settings: Mapping[str, float]) -> tuple[Finding, ...]:
