@@ -15,10 +15,13 @@ from scalelaw.frontier import frontier
 from scalelaw.stack import Ladder
 from scalelaw.trials import Trials
 
-__all__ = ["FOLDER", "Family", "chinchilla", "families", "ladder", "language", "supercollapse"]
+from ..curves.table import Array, curves
+
+__all__ = ["FOLDER", "Family", "chinchilla", "families", "ladder", "language", "rest_of_language", "supercollapse"]
 
 FOLDER = Path(os.environ.get("SCALELAW_REFERENCE_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
 TWO = ("parameters", "tokens")
+_EXAMPLES = "dataset_size"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,25 +96,19 @@ def _marin() -> list[Family]:
 
 def language() -> list[Family]:
     """The 20 curves of Alabdulmohsin et al.: training rows; each domain is a family."""
-    rows = [row for row in _rows("revisiting_nsl_lang.csv") if row["Training"] == "1"]
-    found: list[Family] = []
-    for name, mine in _groups(rows, "Domain", "Model", "Task"):
-        once = {float(row["Seen Examples"]): row for row in mine}
-        columns = {"dataset_size": list(once), "loss": [float(row["Loss"]) for row in once.values()]}
-        found.append(Family(mine[0]["Domain"], name, Trials.from_columns(columns, name), ("dataset_size",)))
-    return found
+    return [
+        Family(
+            each.domain, each.name, Trials.from_columns({"dataset_size": each.x, "loss": each.y}, each.name), ("dataset_size",)
+        )
+        for each in curves(FOLDER)
+    ]
 
 
 def rest_of_language() -> list[tuple[Array, Array, float]]:
     """In the order of `language`: the held-out rows' x and loss, and the printed RMSLE of M4."""
-    printed = {(row["domain"], row["model"], row["task"]): float(row["M4"]) for row in _printed()}
-    rows = _rows("revisiting_nsl_lang.csv")
-    found: list[tuple[Array, Array, float]] = []
-    for _, mine in _groups(rows, "Domain", "Model", "Task"):
-        once = {float(row["Seen Examples"]): float(row["Loss"]) for row in mine if row["Training"] == "0"}
-        key = (mine[0]["Domain"], mine[0]["Model"], mine[0]["Task"])
-        found.append((np.array(list(once)), np.array(list(once.values())), printed.get(key, float("nan"))))
-    return found
+    rows = _rows("revisiting_nsl_published_rmse.csv")
+    printed = {f"{row['domain']} {row['model_or_task']}": float(row["M4_rmse"]) for row in rows}
+    return [(each.later_x, each.later_y, printed[each.name]) for each in curves(FOLDER)]
 
 
 def supercollapse() -> list[Family]:

@@ -122,7 +122,8 @@ def default_factors(trials: Trials, over: Sequence[str], hyper: Sequence[str]) -
     return tuple(
         name
         for name in finished.hyperparameters
-        if name not in hyper and any(len(set(rows[name].tolist())) > 1 for _, rows in finished.groups(over))
+        if name not in hyper
+        and any(len({_label(value) for value in rows[name].tolist()}) > 1 for _, rows in finished.groups(over))
     )
 
 

@@ -1,0 +1,37 @@
+"""`python -m benchmarks.forecasting [TABLE ...] [--replicates N]`: are the intervals of forecasts to be believed?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+from . import prior, speed, tables
+
+KINDS = {
+    "prior": prior.prior,
+    "synthetic": tables.synthetic,
+    "points": tables.points,
+    "curves": tables.curves,
+    "collapse": tables.collapse,
+    "speed": speed.speed,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.forecasting", description=__doc__)
+    parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
+    parser.add_argument("--replicates", type=int, default=500)
+    arguments = parser.parse_args()
+    names = " ".join(arguments.tables)
+    print(f"`python -m benchmarks.forecasting {names}`, NumPy {np.__version__}, {os.cpu_count()} CPUs, one thread.", flush=True)
+    for name in arguments.tables:
+        start = time.perf_counter()
+        lines = KINDS[name](arguments.replicates)
+        print(f"\n### {name}, {time.perf_counter() - start:.0f} s\n\n" + "\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    main()
