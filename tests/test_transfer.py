@@ -92,7 +92,7 @@ STILL = Settled(gap=0.0, exponent=0.0)
 
 
 @cache
-def studies(world: Settled, count: int = 40) -> list[tuple[Transfer, Metrics, np.ndarray]]:
+def studies(world: Settled, count: int = 20) -> list[tuple[Transfer, Metrics, np.ndarray]]:
     random = np.random.default_rng(11)
     result: list[tuple[Transfer, Metrics, np.ndarray]] = []
     for _ in range(count):
@@ -118,16 +118,17 @@ def share(hits: list[bool]) -> float:
 )
 def test_the_statistic_is_covered_and_its_verdict_right(world: Settled, truth: float, expected: set[Speed]) -> None:
     found = studies(world)
-    assert share([m.speed.low <= truth <= m.speed.high for _, m, _ in found if m.speed]) >= 0.85
+    # A true 90 % falls below 0.75 in 20 with probability 0.04; all worlds are pooled below.
+    assert share([m.speed.low <= truth <= m.speed.high for _, m, _ in found if m.speed]) >= 0.75
     assert share([m.verdict in expected for _, m, _ in found]) >= 0.95
 
 
 def test_the_exponents_of_loss_and_of_the_statistic_are_covered_over_all_worlds() -> None:
     truths = {FAST: 1.25, SLOW: -0.15, STRAIGHT: -0.35, STILL: math.inf}
     found = [(each.decay, m.speed, truth) for world, truth in truths.items() for each, m, _ in studies(world)]
-    assert share([decay.low <= 0.35 <= decay.high for decay, _, _ in found if decay]) >= 0.85
-    assert share([speed.low <= truth <= speed.high for _, speed, truth in found if speed]) >= 0.87
-    assert len(found) == 160
+    assert share([decay.low <= 0.35 <= decay.high for decay, _, _ in found if decay]) >= 0.82
+    assert share([speed.low <= truth <= speed.high for _, speed, truth in found if speed]) >= 0.82
+    assert len(found) == 80
 
 
 def test_each_verdict_is_usual_in_its_world() -> None:
@@ -147,7 +148,7 @@ def test_the_penalty_and_its_limit_are_covered() -> None:
             assert m.asymptote is Asymptote.FINITE
             limits.append(m.limit.low <= float(FAST.cost(FAST.widths[-1], math.log(m.kept) - FAST.limit)) <= m.limit.high)
     assert share(within) >= 0.85
-    assert len(limits) >= 30
+    assert len(limits) >= 15
     assert share(limits) >= 0.85
 
 
@@ -181,7 +182,7 @@ def test_the_robustness_exponent_is_the_growth_of_curvature(growth: float) -> No
 def test_the_miss_is_that_of_the_size_left_out() -> None:
     found = studies(STRAIGHT)
     gaps = [(m.miss, best[-1] - STRAIGHT.law_rate(STRAIGHT.widths[-1])) for _, m, best in found if m.miss]
-    assert len(gaps) == 40
+    assert len(gaps) == 20
     assert share([miss.low <= 0.0 <= miss.high for miss, _ in gaps]) >= 0.8
     assert np.corrcoef([miss.value for miss, _ in gaps], [gap for _, gap in gaps])[0, 1] > 0.5
 

@@ -54,6 +54,10 @@ class Reason(enum.Enum):
     LEFT_OUT = "It was not asked for."
 
 
+# One tuned run in five is worse than this by chance, however wide the law: nothing to explain.
+_USUAL = 0.2
+
+
 class Case(enum.Enum):
     """What a run's gap is. The value is the sentence a user needs."""
 
@@ -290,7 +294,7 @@ def explain(verdict: Verdict, level: float = 0.9) -> Gap:
         raise RunError("no setting of the run has a place on its axis", "run", "Give settings within their ranges")
     if gap < 0:
         case = Case.BETTER
-    elif verdict.verdict is Ruling.ON_LAW:
+    elif verdict.verdict is Ruling.ON_LAW or (verdict.p_value or 0.0) >= _USUAL:
         case = Case.NO_GAP
     else:
         case = Case.UNSCREENED if gap > found.limit else Case.EXPLAINED
