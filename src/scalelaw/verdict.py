@@ -24,7 +24,7 @@ from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
-__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "settings_of", "without"]
+__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "ruling", "settings_of", "without"]
 
 # Power at which a smallest detectable excess is stated.
 _POWER = 0.8
@@ -166,17 +166,15 @@ def check(
 def judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, float], level: float) -> Verdict:
     """The test itself: `row` against the forecast."""
     mixture = expected.stack.predict(expected.at, expected.variance["run"])
-    low, middle, high, power = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level, 1 - _POWER))
-    visible = high - power
+    low, middle, high = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level))
     diverged = row.get("status") == Status.DIVERGED.name or not _is_number(row.get("loss"))
     log = math.inf if diverged else math.log(_positive(row, "loss"))
-    p = 0.0 if diverged else 1.0 - float(mixture.cdf(np.array([log]))[0])
-    ruling = Ruling.OFF_LAW if p < 1 - level else _within(p, visible)
-    judged = _Judged(ruling, p, log - middle, visible, settings, diverged)
-    accused = () if diverged or ruling is Ruling.ON_LAW else suspects(expected, mixture, judged.gap, settings)
+    ruled, p, visible = ruling(mixture, log, level)
+    judged = _Judged(ruled, p, log - middle, visible, settings, diverged)
+    accused = () if diverged or ruled is Ruling.ON_LAW else suspects(expected, mixture, judged.gap, settings)
     value = None if diverged else math.exp(log)
     return Verdict(
-        verdict=ruling,
+        verdict=ruled,
         message=_sentence(expected, judged, math.exp(middle), value, accused),
         expected=math.exp(middle),
         low=math.exp(max(low, -700.0)),
@@ -207,6 +205,13 @@ class _Judged:
     visible: float
     settings: Mapping[str, float]
     diverged: bool
+
+
+def ruling(mixture: Mixture, log_loss: float, level: float) -> tuple[Ruling, float, float]:
+    """The test alone: ruling, p-value and the excess of ln loss that it sees with power 0.8, see `check`."""
+    p = 1.0 - float(mixture.cdf(np.array([log_loss]))[0]) if math.isfinite(log_loss) else 0.0
+    visible = float(mixture.quantile(level)[0] - mixture.quantile(1 - _POWER)[0])
+    return Ruling.OFF_LAW if p < 1 - level else _within(p, visible), p, visible
 
 
 def _within(p: float, visible: float) -> Ruling:

@@ -1,0 +1,1 @@
+"""Verdicts and warnings: how often they speak where they should, and where they should not."""
