@@ -116,3 +116,27 @@ def test_a_wrong_target_is_one_line(at: dict[str, float]) -> None:
 def test_one_size_is_refused() -> None:
     with pytest.raises(DataError, match="size"):
         forecast(draw(World(sizes=1)), {"width": 64.0})
+
+
+def test_quantiles_and_draws_are_those_of_the_interval() -> None:
+    trials, _ = World().draw(np.random.default_rng(0))
+    found = forecast(trials, {"width": 4096.0}, level=0.8)
+    assert found.quantile(0.1) == pytest.approx(found.low)
+    assert found.quantile(0.5) == pytest.approx(found.loss)
+    assert found.quantile(0.9) == pytest.approx(found.high)
+    draws = found.draw(40_000, seed=1)
+    np.testing.assert_array_equal(draws, found.draw(40_000, seed=1))
+    np.testing.assert_allclose(np.quantile(draws, [0.1, 0.5, 0.9]), [found.low, found.loss, found.high], rtol=2e-3)
+    with pytest.raises(DataError, match="no probability"):
+        found.quantile(1.5)
+
+
+def test_backtests_are_told_by_how_far_ahead_they_went() -> None:
+    trials, _ = World().draw(np.random.default_rng(0))
+    checks = forecast(trials, {"width": 4096.0}).backtest
+    parts = checks.by_ratio()
+    assert [part.ratio for part in parts] == [2.0, 4.0, 8.0, 16.0, 32.0]
+    assert sum(part.n for part in parts) == checks.n
+    assert sum(part.n * part.interval_score for part in parts) / checks.n == pytest.approx(checks.interval_score)
+    # Wider the farther: the score of an honest interval grows with the reach.
+    assert parts[-1].interval_score > parts[0].interval_score

@@ -16,7 +16,7 @@ from .laws import Law
 from .stack import Ladder
 from .trials import Trials
 
-__all__ = ["Backtest", "Predict", "Row", "backtest"]
+__all__ = ["Backtest", "Predict", "Reached", "Row", "backtest"]
 
 # From a table of best-case losses (columns of `Frontier.trials`) to the loss at a larger scale.
 Predict = Callable[[Trials, Mapping[str, float]], Estimate]
@@ -44,6 +44,18 @@ class Row:
     def inside(self) -> bool:
         """Whether the interval holds the observation."""
         return self.low <= self.observed <= self.high
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Held-out scales at most `ratio` times the largest size used, and more than half of that."""
+
+    ratio: float
+    n: int
+    coverage: float
+    error: float
+    bias: float
+    interval_score: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,29 @@ class Backtest:
         return float(np.mean([row.error for row in self.rows])) if self.rows else math.nan
 
     @property
+    def interval_score(self) -> float:
+        """Mean interval score of ln loss (Gneiting and Raftery 2007): width, and 2 / (1 - level) times what is missed."""
+        if not self.rows:
+            return math.nan
+        penalty = 2 / (1 - self.level)
+        scores = [
+            math.log(row.high / row.low)
+            + penalty * (max(math.log(row.low / row.observed), 0.0) + max(math.log(row.observed / row.high), 0.0))
+            for row in self.rows
+        ]
+        return float(np.mean(scores))
+
+    def by_ratio(self) -> tuple[Reached, ...]:
+        """The same by how far ahead: up to 2, 4, 8, ... times the largest size used."""
+        found: list[Reached] = []
+        bins = sorted({max(math.ceil(math.log2(row.ratio) - 1e-9), 1) for row in self.rows})
+        for each in bins:
+            rows = tuple(row for row in self.rows if max(math.ceil(math.log2(row.ratio) - 1e-9), 1) == each)
+            part = Backtest(rows, self.level)
+            found.append(Reached(2.0**each, part.n, part.coverage, part.error, part.bias, part.interval_score))
+        return tuple(found)
+
+    @property
     def horizon(self) -> float:
         """The largest ratio of sizes over which a forecast was checked; 1 where none was."""
         return max((row.ratio for row in self.rows), default=1.0)
@@ -94,6 +129,8 @@ class Backtest:
             "coverage": number(self.coverage),
             "error": number(self.error),
             "bias": number(self.bias),
+            "interval_score": number(self.interval_score),
+            "by_ratio": [vars(each) for each in self.by_ratio()],
             "n": self.n,
             "horizon": self.horizon,
             "level": self.level,

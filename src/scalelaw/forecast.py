@@ -113,6 +113,29 @@ class Forecast:
     frontier: Frontier
     stack: Stack = field(repr=False)
 
+    def quantile(self, probability: float) -> float:
+        """The loss that one tuned run at the target stays below with a probability.
+
+        Raises:
+            DataError: no probability.
+        """
+        if not 0 < probability < 1:
+            raise DataError(f"{probability:g} is no probability", "probability", "Give a number between 0 and 1, such as 0.9")
+        return float(self._mixture.loss(probability)[0])
+
+    def draw(self, count: int, seed: int = 0) -> Array:
+        """Draws of one tuned run's loss at the target, `(count,)`, for decisions of one's own; deterministic given the seed."""
+        random, mixture = np.random.default_rng(seed), self._mixture
+        law = random.choice(len(mixture.weights), count, p=mixture.weights)
+        kappa = random.choice(mixture.kappas, count, p=mixture.chances)
+        sd = np.sqrt(mixture.variance[law, 0] + (kappa * mixture.distance[0]) ** 2)
+        log = mixture.mean[law, 0] + sd * random.standard_t(mixture.degrees[law])
+        return np.exp(np.clip(log, -700.0, 700.0))
+
+    @property
+    def _mixture(self) -> Mixture:
+        return self.stack.predict(self.at, self.variance["run"] + self.variance["tuning"])
+
     def predict(self, points: Mapping[str, Any]) -> tuple[Array, Array, Array]:
         """Value, low and high of one tuned run at arrays of points, for drawing."""
         return _band(self.stack, points, self.variance["run"] + self.variance["tuning"], self.level)

@@ -58,4 +58,16 @@ def backtest(
     ]
     head = ("from sizes", "held out", "reach", "predicted", f"{level:.0%} interval", "observed", "error", "inside")
     table(head, rows, left=("held out", "inside"))
+    reached = [
+        (
+            f"up to x{number(each.ratio)}",
+            number(each.n),
+            f"{each.coverage:.0%}",
+            f"{each.error:.2%}",
+            f"{each.bias:+.2%}",
+            f"{each.interval_score:.2%}",
+        )
+        for each in found.by_ratio()
+    ]
+    table(("reach", "held out", "inside", "typical error", "bias", "interval score"), reached)
     ignored(trials)

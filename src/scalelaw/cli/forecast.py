@@ -118,7 +118,11 @@ def show(found: Forecast) -> None:
     """Print a forecast."""
     basis = "when tuned" if found.frontier.tuned else f"at {places(found.frontier.settings)}" if found.frontier.settings else ""
     told = f"At {places(found.at)} expect a loss of {number(found.loss)} {basis}".rstrip()
-    say(f"{told} ({found.level:.0%} interval {interval(found.low, found.high)}).", "bold")
+    beyond = ""
+    if found.reach.ratio > max(found.reach.checked, 1.0) * 1.0001:
+        far = f"beyond the {number(found.reach.checked, 3)} times checked" if found.backtest.n else "and nothing could be checked"
+        beyond = f" {number(found.reach.ratio, 3)} times out, {far}."
+    say(f"{told} ({found.level:.0%} interval {interval(found.low, found.high)}).{beyond}", "bold")
     for name, each in found.optimum.items():
         say(f"Set {name} to {number(each.value, 3)} ({interval(each.low, each.high, 3)}).", "bold")
     if found.fixed is not None and found.frontier.tuned:
