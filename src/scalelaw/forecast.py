@@ -20,6 +20,7 @@ from .optimum import Optima, optimum
 from .response import Array
 from .stack import Ladder, Mixture, Stack
 from .trials import Trials, place
+from .untested import Widening, widening
 
 __all__ = ["FixedForecast", "Forecast", "LawWeight", "Reach", "forecast"]
 
@@ -93,6 +94,8 @@ class Forecast:
         optimum: the law's best setting at the target. optima: its laws; None where nothing was tuned.
         fixed: the forecast from one setting alone; None where no setting was run at two sizes.
         frontier: what the laws were fitted to.
+        widening: by how much the best case may lie below the law, where tuning was tested at no size or at some only; it moves
+            the quantiles below the median.
     """
 
     at: Mapping[str, float]
@@ -112,6 +115,7 @@ class Forecast:
     fixed: FixedForecast | None
     frontier: Frontier
     stack: Stack = field(repr=False)
+    widening: Widening | None = field(default=None, repr=False)
 
     def quantile(self, probability: float) -> float:
         """The loss that one tuned run at the target stays below with a probability.
@@ -121,16 +125,14 @@ class Forecast:
         """
         if not 0 < probability < 1:
             raise DataError(f"{probability:g} is no probability", "probability", "Give a number between 0 and 1, such as 0.9")
-        return float(self._mixture.loss(probability)[0])
+        return float(np.exp(np.clip(_quantile(self._mixture, probability, self.widening)[0], -700.0, 700.0)))
 
     def draw(self, count: int, seed: int = 0) -> Array:
         """Draws of one tuned run's loss at the target, `(count,)`, for decisions of one's own; deterministic given the seed."""
-        random, mixture = np.random.default_rng(seed), self._mixture
-        law = random.choice(len(mixture.weights), count, p=mixture.weights)
-        kappa = random.choice(mixture.kappas, count, p=mixture.chances)
-        sd = np.sqrt(mixture.variance[law, 0] + (kappa * mixture.distance[0]) ** 2)
-        log = mixture.mean[law, 0] + sd * random.standard_t(mixture.degrees[law])
-        return np.exp(np.clip(log, -700.0, 700.0))
+        grid = np.concatenate([np.geomspace(1e-4, 0.01, 20), np.linspace(0.015, 0.985, 98), 1 - np.geomspace(0.01, 1e-4, 20)])
+        mixture = self._mixture
+        at = np.array([float(_quantile(mixture, float(each), self.widening)[0]) for each in grid])
+        return np.exp(np.clip(np.interp(np.random.default_rng(seed).random(count), grid, at), -700.0, 700.0))
 
     @property
     def _mixture(self) -> Mixture:
@@ -138,7 +140,8 @@ class Forecast:
 
     def predict(self, points: Mapping[str, Any]) -> tuple[Array, Array, Array]:
         """Value, low and high of one tuned run at arrays of points, for drawing."""
-        return _band(self.stack, points, self.variance["run"] + self.variance["tuning"], self.level)
+        wider = widening(self.frontier, self.stack, _arrays(points)) if self.widening is not None else None
+        return _band(self.stack, points, self.variance["run"] + self.variance["tuning"], self.level, wider)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `scalelaw forecast`."""
@@ -199,7 +202,8 @@ def forecast(
     optima = optimum(edge, at=point, level=level) if edge.tuned and len(edge.trials) > len(edge.over) else None
     variance = _variance(edge, stack, optima, point)
     mixture = stack.predict(point, variance["run"] + variance["tuning"])
-    low, loss, high = _interval(mixture, level)
+    wider = widening(edge, stack, _arrays(point))
+    low, loss, high = (float(each[0]) for each in _ends(mixture, level, wider))
     return Forecast(
         at=point,
         loss=loss,
@@ -218,13 +222,27 @@ def forecast(
         fixed=_beside(trials, edge, point, law, dict(with_ or {}), level),
         frontier=edge,
         stack=stack,
+        widening=wider,
     )
 
 
-def _interval(mixture: Mixture, level: float) -> tuple[float, float, float]:
-    """Low, median and high of the loss at one point."""
-    low, middle, high = (float(mixture.loss(each)[0]) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+def _ends(mixture: Mixture, level: float, wider: Widening | None = None) -> tuple[Array, Array, Array]:
+    """Low, median and high of the loss, `(points,)`."""
+    low, middle, high = (
+        np.exp(np.clip(_quantile(mixture, each, wider), -700.0, 700.0)) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2)
+    )
     return low, middle, high
+
+
+def _quantile(mixture: Mixture, probability: float, wider: Widening | None) -> Array:
+    """Of ln loss; widened below the median, and never above it."""
+    if wider is None or probability >= 0.5:
+        return mixture.quantile(probability)
+    return np.minimum(wider.low(mixture, probability), mixture.quantile(probability))
+
+
+def _arrays(points: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: np.atleast_1d(np.asarray(value, dtype=np.float64)) for name, value in points.items()}
 
 
 def _laws(stack: Stack) -> tuple[LawWeight, ...]:
@@ -301,11 +319,12 @@ def _beside(
         mixture = stack.predict(point, kept.run_sd**2)
     except DataError:
         return None
-    low, loss, high = _interval(mixture, level)
+    low, loss, high = (float(each[0]) for each in _ends(mixture, level))
     return FixedForecast(kept.settings, best, loss, low, high, level, kept.trials, stack, kept.run_sd)
 
 
-def _band(stack: Stack, points: Mapping[str, Any], extra: float, level: float) -> tuple[Array, Array, Array]:
-    mixture = stack.predict(points, extra)
-    low, middle, high = (mixture.loss(each) for each in (0.5 - level / 2, 0.5, 0.5 + level / 2))
+def _band(
+    stack: Stack, points: Mapping[str, Any], extra: float, level: float, wider: Widening | None = None
+) -> tuple[Array, Array, Array]:
+    low, middle, high = _ends(stack.predict(points, extra), level, wider)
     return middle, low, high
