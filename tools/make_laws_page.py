@@ -44,12 +44,12 @@ left, or the runs cannot say what holds them back, the table is refused. The law
 `saturating` with exponent alpha beta / (alpha + beta).
 
 `scalelaw fit DATA --law LAW --over parameters` (and `tokens`, `compute`; `scalelaw.best_case` in Python) does so by itself
-wherever the table has both variables and both vary, on the best case of each pair of them where something was tuned, and says how
-many rows it left out (in JSON: `ample`, with `ground`, `kept`, `dropped`, `share`). Too few ample sizes are refused, with what
-would be enough; `--all-rows` keeps every row. Where nothing can be dropped for a reason, nothing is: on one ladder, such as 20 tokens to
-every parameter (tokens within a fifth of a power of parameters), a law of one variable is sound along that ladder and counts what
-both do; rows that lie scattered and do not identify `chinchilla`, or the ratio of its two parts to a factor e, are fitted
-unchecked. Either is said.
+wherever the table has both variables and both vary, on the best case of each pair of them where something was tuned, and says
+how many rows it left out (in JSON: `ample`, with `ground`, `kept`, `dropped`, `share`). Too few ample sizes are refused, with
+what would be enough; `--all-rows` keeps every row. Where nothing can be dropped for a reason, nothing is: on one ladder, such
+as 20 tokens to every parameter (tokens within a fifth of a power of parameters), a law of one variable is sound along that
+ladder and counts what both do; rows that lie scattered and do not identify `chinchilla`, or the ratio of its two parts to a
+factor e, are fitted unchecked. Either is said.
 
 ## One ladder of two variables
 
