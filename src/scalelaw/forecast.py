@@ -123,8 +123,7 @@ class Forecast:
         Raises:
             DataError: no probability.
         """
-        if not 0 < probability < 1:
-            raise DataError(f"{probability:g} is no probability", "probability", "Give a number between 0 and 1, such as 0.9")
+        _check_probability(probability, "probability")
         return float(np.exp(np.clip(_quantile(self._mixture, probability, self.widening)[0], -700.0, 700.0)))
 
     def draw(self, count: int, seed: int = 0) -> Array:
@@ -181,28 +180,25 @@ def forecast(
         over: scale columns of the law; default those of `at` that vary in the data.
         hyper: see `frontier`.
         law: one law or several to stack; default for one scale `log_linear`, `power` and `saturating`.
-        fixed: forecast from the runs at one setting, as they stand.
-        with_: that setting, for the forecast beside too; default `kept_setting`.
+        fixed, with_: forecast from the runs at one setting, as they stand; the setting, default `kept_setting`.
         level: of every interval.
 
     Raises:
         DataError: one size only, no law for these scales, a target that does not name them, or a setting that was never run.
     """
-    if not 0 < level < 1:
-        raise DataError(f"a level of {level:g} is no probability", "level", "Give a number between 0 and 1, such as 0.9")
-    trials = data.source if isinstance(data, Frontier) else data
-    edge = data if isinstance(data, Frontier) else None
-    if edge is None:
-        over = default_over(trials, at) if over is None else over
-        edge = frontier(trials, over=over, hyper=hyper, fixed=fixed, settings=with_ if fixed else None)
+    _check_probability(level, "level")
+    if isinstance(data, Frontier):
+        trials, edge = data.source, data
+    else:
+        over = default_over(data, at) if over is None else over
+        trials, edge = data, frontier(data, over=over, hyper=hyper, fixed=fixed, settings=with_ if fixed else None)
     point = place(edge.over, at)
     ladder = Ladder(edge, law)
     stack = ladder.stack()
     checks = backtest(ladder, level=level)
     optima = optimum(edge, at=point, level=level) if edge.tuned and len(edge.trials) > len(edge.over) else None
     variance = _variance(edge, stack, optima, point)
-    mixture = stack.predict(point, variance["run"] + variance["tuning"])
-    wider = widening(edge, stack, _arrays(point))
+    mixture, wider = stack.predict(point, variance["run"] + variance["tuning"]), widening(edge, stack, _arrays(point))
     low, loss, high = (float(each[0]) for each in _ends(mixture, level, wider))
     return Forecast(
         at=point,
@@ -224,6 +220,11 @@ def forecast(
         stack=stack,
         widening=wider,
     )
+
+
+def _check_probability(value: float, name: str) -> None:
+    if not 0 < value < 1:
+        raise DataError(f"{name} {value:g} is no probability", name, "Give a number between 0 and 1, such as 0.9")
 
 
 def _ends(mixture: Mixture, level: float, wider: Widening | None = None) -> tuple[Array, Array, Array]:

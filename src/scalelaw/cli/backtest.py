@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._json import emit
 from ._options import Data, Fixed, Hyper, Json, LawName, Level, Map, Outcome, Over, Where, columns, naming, read, share
 from ._screen import ignored, interval, number, places, say, table
+
+if TYPE_CHECKING:
+    from ..backtest import Backtest
 
 __all__ = ["backtest"]
 
@@ -58,6 +63,12 @@ def backtest(
     ]
     head = ("from sizes", "held out", "reach", "predicted", f"{level:.0%} interval", "observed", "error", "inside")
     table(head, rows, left=("held out", "inside"))
+    _reached(found)
+    ignored(trials)
+
+
+def _reached(found: Backtest) -> None:
+    """A table by how far ahead."""
     reached = [
         (
             f"up to x{number(each.ratio)}",
@@ -70,4 +81,3 @@ def backtest(
         for each in found.by_ratio()
     ]
     table(("reach", "held out", "inside", "typical error", "bias", "interval score"), reached)
-    ignored(trials)
