@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scalelaw._screening import _discoveries
+from scalelaw._evidence import adjusted
 from scalelaw.drift import Case, Drift, Motion, Reason, drift
 from scalelaw.errors import DataError, InputError, RunError
 from scalelaw.suspects import apportion
@@ -102,7 +102,7 @@ def test_adjusted_p_values_are_those_of_benjamini_and_hochberg() -> None:
     # By definition: the least over i >= rank of p_(i) m / i.
     ordered = sorted(p)
     expected = [min(ordered[k] * 5 / (k + 1) for k in range(ordered.index(each), 5)) for each in p]
-    assert _discoveries(p) == pytest.approx(expected)
+    assert adjusted(p) == pytest.approx(expected)
 
 
 def test_an_insensitive_hyperparameter_is_said_to_be_so() -> None:

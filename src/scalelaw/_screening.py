@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from ._evidence import adjusted
 from ._student import cdf
 from .estimate import Estimate, number
 from .forecast import Forecast
@@ -107,7 +108,7 @@ def screen(expected: Forecast, response: Response, start: Mapping[str, float], t
     step = trend.place(point) - trend.place(start)
     p_values = [_still(response, j, step) for j in range(len(response.hyper))]
     found: list[Screened] = []
-    for j, (name, p, adjusted) in enumerate(zip(response.hyper, p_values, _discoveries(p_values), strict=True)):
+    for j, (name, p, least) in enumerate(zip(response.hyper, p_values, adjusted(p_values), strict=True)):
         kept = keep(response, (name,), start, level=level)
         curvature, error, growth = _curvature(response, j, level)
         at_ten = 0.5 * max(curvature, 0.0) * _TEN**2
@@ -122,9 +123,9 @@ def screen(expected: Forecast, response: Response, start: Mapping[str, float], t
                 kept=kept.settings[name],
                 best=expected.optimum[name],
                 exponents={column: trend.exponent(name, column, level) for column in response.over},
-                motion=Motion.INSENSITIVE if flat else Motion.MOVES if adjusted <= 1 - level else Motion.UNSHOWN,
+                motion=Motion.INSENSITIVE if flat else Motion.MOVES if least <= 1 - level else Motion.UNSHOWN,
                 p_value=p,
-                adjusted=adjusted,
+                adjusted=least,
                 excess=excess,
                 score=excess.value / expected.sd_log,
                 probability=kept.chance(point, tolerance / part),
@@ -142,16 +143,6 @@ def _still(response: Response, j: int, step: Array) -> float:
     path = response.trend.paths[j]
     moved, variance = float(step @ path.beta[1:]), float(step @ path.covariance[1:, 1:] @ step)
     return 1.0 if variance <= 0 else 2 * (1 - cdf(abs(moved) / math.sqrt(variance), path.degrees))
-
-
-def _discoveries(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted after Benjamini and Hochberg: the least rate of false discoveries at which each counts as one."""
-    p = np.asarray(p_values)
-    order = np.argsort(p)[::-1]
-    rank = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum.accumulate(p[order] * len(p) / rank)
-    return [float(each) for each in np.minimum(adjusted, 1.0)]
 
 
 def _curvature(response: Response, j: int, level: float) -> tuple[float, float, dict[str, Estimate]]:
