@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .axis import axis_of
 from .errors import InputError
 from .estimate import Estimate
-from .response import Response, skewed
+from .response import CURVATURE_SD, Response, skewed
 from .trials import place
 
 __all__ = ["Kept", "keep"]
@@ -30,8 +30,6 @@ __all__ = ["Kept", "keep"]
 Array: TypeAlias = NDArray[np.float64]
 
 _DRAWS = 2000
-# Scatter of ln curvature between scales; on simulated and public grids 0.2 to 0.4.
-_CURVATURE_SD = 0.3
 # How far ahead a safe ratio is looked for.
 _FURTHEST = 1e6
 
@@ -98,7 +96,7 @@ class Kept:
         trend, response = self.response.trend, self.response
         random = np.random.default_rng(0)
         best = trend.draw(_DRAWS, random)(trend.place(point)[None])[:, 0]
-        scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
+        scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))
         away = np.where(np.isfinite(self._away), self._away - best, 0.0)
         return skewed(response.hessian_at(point), response.skew, away) * scale
 
@@ -152,7 +150,7 @@ def _costs(kept: Kept) -> Array:
     s = np.repeat(trend.place(kept.start)[None], len(kept._grid), axis=0)
     s[:, 0] += kept._grid
     best = trend.draw(_DRAWS, random, tau=False)(s)
-    scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))[:, None]
+    scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))[:, None]
     used = np.isfinite(kept._away)
     away = np.where(used, kept._away - best, 0.0)
     far = {**kept.start, response.over[0]: kept.start[response.over[0]] * 4}

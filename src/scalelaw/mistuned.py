@@ -21,7 +21,7 @@ from .axis import axis_of
 from .cells import Cell
 from .discrepancy import hull
 from .estimate import Estimate, number
-from .response import Response, skewed
+from .response import CURVATURE_SD, Response, skewed
 
 __all__ = ["EXCESS", "Mistuning", "mistuned"]
 
@@ -34,8 +34,6 @@ _DRAWS = 2000
 _WORTH = 0.002
 # Standard deviation of ln loss of one run before the sweeps' residuals speak, with the weight of one degree of freedom.
 _NOISE, _NOISE_DEGREES = 0.003, 1.0
-# Scatter of ln curvature between scales.
-_CURVATURE_SD = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +169,7 @@ class _Kept:
         away = np.zeros((*drawn.shape, len(response.hyper)))
         away[..., self.j] = -drawn
         each = [skewed(response.hessian_at(point), response.skew, away[:, k]) for k, point in enumerate(points)]
-        return np.stack(each, axis=1) * np.exp(_CURVATURE_SD * random.standard_normal((count, 1)))
+        return np.stack(each, axis=1) * np.exp(CURVATURE_SD * random.standard_normal((count, 1)))
 
 
 def _way(response: Response, x: Array, here: Array, nats: Array) -> Array:

@@ -23,15 +23,13 @@ from numpy.typing import NDArray
 from .axis import axis_of
 from .errors import InputError
 from .estimate import Estimate, number
-from .response import Bowl, Response, skewed
+from .response import CURVATURE_SD, Bowl, Response, skewed
 from .trials import place
 
-__all__ = ["CURVATURE_SD", "RateSensitivity", "learning_rate_sensitivity"]
+__all__ = ["RateSensitivity", "learning_rate_sensitivity"]
 
 Array: TypeAlias = NDArray[np.float64]
 
-# Scatter of ln curvature between scales, as in `lookahead`.
-CURVATURE_SD = 0.3
 _DRAWS = 500
 _RATES = 81
 

@@ -33,11 +33,13 @@ from .noise import SeedNoise, seed_noise
 from .trend import Path, Trend, straighten
 from .trials import Trials
 
-__all__ = ["Bowl", "Edge", "Response", "Settings", "respond"]
+__all__ = ["CURVATURE_SD", "Bowl", "Edge", "Response", "Settings", "respond"]
 
 Array: TypeAlias = NDArray[np.float64]
 Settings = Priors
 
+# Scatter of ln curvature between scales; on simulated and public grids 0.2 to 0.4.
+CURVATURE_SD = 0.3
 # A scale counts as tuned where its own runs place the best setting to within a nat.
 _TOLD = 1.0
 

@@ -13,7 +13,7 @@ import numpy as np
 from .axis import axis_of
 from .estimate import Estimate
 from .forecast import Forecast
-from .response import Array, Response, skewed
+from .response import CURVATURE_SD, Array, Response, skewed
 from .stack import Mixture
 
 __all__ = ["Attribution", "Suspect", "apportion", "attribute", "suspects"]
@@ -21,8 +21,6 @@ __all__ = ["Attribution", "Suspect", "apportion", "attribute", "suspects"]
 # Before the gap is seen: the chance that something else than the tuned hyperparameters is at fault, and its typical cost in ln
 # loss.
 _OTHER, _OTHER_COST = 0.2, 0.1
-# Relative scatter of the curvature between scales.
-_CURVATURE_SD = 0.3
 _DRAWS = 4000
 
 
@@ -136,7 +134,7 @@ def attribute(
     for j, name in zip(columns, known, strict=True):
         best = optima[name].path.draw(_DRAWS, random)(response.trend.place(expected.at)[None])[:, 0]
         away[:, j] = used[name] - best
-    scale = np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
+    scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))
     phi = apportion(response, expected.at, away)[:, columns] * scale[:, None]
     sd, total = float(mixture.sd()[0]), phi.sum(axis=1)
     share, weight = _posterior(phi, gap, sd, random)

@@ -32,9 +32,9 @@ from .estimate import Estimate, quantile_t
 from .fit import FitStatus, fit
 from .frontier import Frontier, frontier
 from .lookahead import keep
-from .rate_sensitivity import CURVATURE_SD, RateSensitivity, learning_rate_sensitivity
+from .rate_sensitivity import RateSensitivity, learning_rate_sensitivity
 from .resample import profile
-from .response import Bowl, Edge, Response, skewed
+from .response import CURVATURE_SD, Bowl, Edge, Response, skewed
 from .settling import LEAST, Settling, order, settling
 from .trials import Trials, place
 
