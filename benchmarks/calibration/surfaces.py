@@ -51,8 +51,8 @@ def _one(world: Surface, seed: int) -> tuple[list[list[float]], float]:
     rows: list[list[float]] = []
     for j, (name, best, power) in enumerate(zip(world.names, world.best(at), world.exponents, strict=True)):
         value = found[name].at(at)
-        ends = [(-high, -low) for low, high in list(found[name].to_dict()["interval"].values())[1:]]
-        held = np.mean([low <= p <= high for p, (low, high) in zip(power, ends, strict=True)])
+        ends = [found[name].exponent(column) for column in world.over]
+        held = np.mean([each.low <= p <= each.high for p, each in zip(power, ends, strict=True)])
         error, half = math.log(value.value) - best, 0.5 * math.log(value.high / value.low)
         rows.append([float(value.low <= math.exp(best) <= value.high), float(held), error, half, float(floor[j])])
     return rows, seconds

@@ -11,12 +11,12 @@ import numpy as np
 from . import prior, speed, tables
 
 KINDS = {
-    "prior": prior.prior,
+    "prior": lambda _: prior.prior(),
     "synthetic": tables.synthetic,
-    "points": tables.points,
+    "points": lambda _: tables.points(),
     "curves": tables.curves,
-    "collapse": tables.collapse,
-    "speed": speed.speed,
+    "collapse": lambda _: tables.collapse(),
+    "speed": lambda _: speed.speed(),
 }
 
 

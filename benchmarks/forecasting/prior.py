@@ -104,7 +104,7 @@ def learned(without: tuple[str, ...] = ()) -> Discrepancy:
     return found
 
 
-def prior(replicates: int) -> list[str]:  # noqa: ARG001
+def prior() -> list[str]:
     """Constants from all families, and what each family says alone and is scored with."""
     whole = learned()
     lines = [

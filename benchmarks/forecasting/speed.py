@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["speed"]
 
 
-def speed(replicates: int) -> list[str]:  # noqa: ARG001
+def speed() -> list[str]:
     """`scalelaw forecast` of 20 widths, 10 rates and 10 seeds, three times."""
     random = np.random.default_rng(0)
     lines = ["width,learning_rate,seed,loss"]

@@ -94,7 +94,7 @@ def synthetic(replicates: int) -> list[str]:
     return lines
 
 
-def points(replicates: int) -> list[str]:  # noqa: ARG001
+def points() -> list[str]:
     """Chinchilla's points: three splits by compute, the shipped choices learned without this family, and every variant."""
     family = chinchilla()[0]
     prior = learned(("Chinchilla",))
@@ -177,7 +177,7 @@ def curves(replicates: int) -> list[str]:
     ]
 
 
-def collapse(replicates: int) -> list[str]:  # noqa: ARG001
+def collapse() -> list[str]:
     """Supercollapse: rolling origin over the five logs, and leave the largest out."""
     lines = ["| log | rolling origin, nominal 90 % | without the discrepancy | largest left out |", "|---|---|---|---|"]
     pooled: list[float] = []

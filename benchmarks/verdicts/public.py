@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,11 +132,9 @@ def _runs(case: Case) -> list[tuple[str, Mapping[str, float]]]:
     """The cell's runs that are of a kind."""
     found: list[tuple[str, Mapping[str, float]]] = []
     best = case.bowl.pooled
-    near: Callable[[Mapping[str, float]], bool] = lambda row: (  # noqa: E731
-        len(best) == 1 or abs(math.log(row["batch_size"]) - best[1]) <= BATCH
-    )
     for row in case.rows.rows():
+        near = len(best) == 1 or abs(math.log(row["batch_size"]) - best[1]) <= BATCH
         away = math.log(row["learning_rate"]) - best[0]
         plain = {name: float(value) for name, value in row.items() if isinstance(value, float | int)}
-        found += [(kind, plain) for kind, (where, within) in KINDS.items() if near(row) and abs(away - where) <= within]
+        found += [(kind, plain) for kind, (where, within) in KINDS.items() if near and abs(away - where) <= within]
     return found
