@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -13,56 +14,85 @@ from numpy.typing import NDArray
 from ..errors import SpecError, near
 from ..trial import Value
 
-__all__ = ["Draw", "Floats", "Task", "TaskData", "one_hot"]
+__all__ = ["Array", "Draw", "Floats", "Loss", "Task", "TaskData", "one_hot"]
 
 Floats = NDArray[np.float32]
-Draw = Callable[[np.random.Generator, NDArray[np.intp]], tuple[Floats, Floats]]
+Whole = NDArray[np.int32]
+Array = Floats | Whole
+Draw = Callable[[np.random.Generator, NDArray[np.intp]], tuple[Floats, Array]]
+
+
+class Loss(enum.Enum):
+    """What a network is trained to make small."""
+
+    CROSS_ENTROPY = "mean cross-entropy, in nats"
+    SQUARED_ERROR = "mean over the examples of the squared error summed over the outputs"
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's numbers, ready for a trainer.
+    """A task's numbers, ready for a trainer. Three kinds:
+
+        vectors to a distribution   inputs (examples, I) float32, targets (examples, classes) float32
+        vectors to a label          the same inputs, targets (examples,) int32, `labels` classes
+        tokens to the next token    inputs (examples, T) int32, targets (examples, T) int32, `vocabulary` tokens
 
     Args:
-        inputs: training inputs, shape (examples, input_dim), float32.
-        targets: training targets, shape (examples, classes), float32: each row a distribution over the classes.
+        inputs: training inputs.
+        targets: training targets: distributions over the classes (for SQUARED_ERROR: values), labels or next tokens.
         test_inputs: held-out inputs, drawn as the training inputs are seen (same augmentation), fixed once for all runs.
         test_targets: their targets.
         truths: what is known exactly, by name, for example `floor`, the lowest loss any network can reach.
         draw: (generator, rows of the training set) -> the batch; None takes the rows as they stand. A task that augments or
             makes fresh examples does it here.
+        loss: what is to be made small.
+        labels: number of classes where targets are labels.
+        vocabulary: number of tokens where inputs are tokens.
     """
 
-    inputs: Floats
-    targets: Floats
-    test_inputs: Floats
-    test_targets: Floats
+    inputs: Array
+    targets: Array
+    test_inputs: Array
+    test_targets: Array
     truths: Mapping[str, float] = field(default_factory=dict[str, float])
     draw: Draw | None = None
+    loss: Loss = Loss.CROSS_ENTROPY
+    labels: int = 0
+    vocabulary: int = 0
 
     @property
     def input_dim(self) -> int:
-        """Numbers per example."""
+        """Numbers, or tokens, per example."""
         return self.test_inputs.shape[1]
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
-        return self.test_targets.shape[1]
+        """Number of classes, or of the network's outputs."""
+        return self.vocabulary or self.labels or self.test_targets.shape[1]
+
+    @property
+    def tokens_per_example(self) -> int:
+        """What an example adds to D: its tokens, or 1."""
+        return self.input_dim if self.vocabulary else 1
 
     @property
     def chance_loss(self) -> float:
-        """ln(classes): the cross-entropy, in nats, of calling every class equally likely."""
+        """What knowing nothing costs.
+
+        Cross-entropy: ln(classes), every class equally likely. Squared error: that of answering 0.
+        """
+        if self.loss is Loss.SQUARED_ERROR:
+            return float(np.square(self.test_targets, dtype=np.float64).sum(axis=-1).mean())
         return math.log(self.classes)
 
-    def batches(self, seed: int, batch_size: int, chunks: list[int]) -> Iterator[tuple[Floats, Floats]]:
+    def batches(self, seed: int, batch_size: int, chunks: list[int]) -> Iterator[tuple[Array, Array]]:
         """Training batches in order, `chunks[i]` of them at a time.
 
         The order is a fresh permutation per pass over the training set, so each example is seen once before any is seen
         twice. It depends on `seed` alone: not on the chunks, the rate or the network.
 
         Yields:
-            inputs of shape (chunks[i], batch_size, input_dim) and targets of shape (chunks[i], batch_size, classes).
+            inputs and targets of shape (chunks[i], batch_size, ...).
         """
         order, fresh = (np.random.default_rng([seed, stream]) for stream in (1, 2))
         waiting = np.empty(0, dtype=np.intp)
@@ -74,11 +104,11 @@ class TaskData:
                 x, y = self.inputs[rows], self.targets[rows]
             else:
                 x, y = self.draw(fresh, rows)
-            yield x.reshape(count, batch_size, self.input_dim), y.reshape(count, batch_size, self.classes)
+            yield x.reshape(count, batch_size, *x.shape[1:]), y.reshape(count, batch_size, *y.shape[1:])
 
 
 class Task(ABC):
-    """One task: a classification problem that gives its data as NumPy arrays.
+    """One task: a problem that gives its data as NumPy arrays.
 
     A member sets `name` (its file's name), `summary`, `defaults` (every option it knows, with its default) and what N, D and
     C mean for it, and makes its data in `load`.

@@ -146,7 +146,7 @@ def _cluttered(draw: Draw, pictures: int, black: np.float32, clutter: float) -> 
     if clutter == 0:
         return draw
 
-    def laid(generator: np.random.Generator, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def laid(generator: np.random.Generator, rows: NDArray[np.intp]) -> tuple[Floats, Array]:
         batch, targets = draw(generator, rows)
         second, _ = draw(generator, generator.integers(0, pictures, len(rows)))
         return np.maximum(batch, black + np.float32(clutter) * (second - black)), targets

@@ -1,0 +1,10 @@
+"""What is trained: one file is one family of networks. Importing a member needs NumPy alone; its `outputs` needs JAX."""
+
+from __future__ import annotations
+
+from ...registry import OpenSet
+from ._base import Ends, Kind, Model, Product, Scaling, Structure, Tensor, dropped
+
+__all__ = ["Ends", "Kind", "Model", "Product", "Scaling", "Structure", "Tensor", "dropped", "models"]
+
+models = OpenSet("scalelaw.train.models", __path__, "model", Model)
