@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpecError
 from ..trial import Value
-from ._base import Draw, Floats, Task, TaskData, one_hot
+from ._base import Array, Draw, Floats, Task, TaskData, one_hot
 
 __all__ = ["DEBIAN_FOLDER", "SUBSET_FILE", "FashionMnist", "read_idx"]
 

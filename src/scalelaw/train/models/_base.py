@@ -16,7 +16,7 @@ from ...errors import SpecError
 from ...tasks import TaskData
 from ...trial import Value
 
-__all__ = ["Dropout", "Ends", "Kind", "Model", "Product", "Scaling", "Structure", "Tensor", "dropped"]
+__all__ = ["Dropout", "Ends", "Kind", "Model", "Net", "Product", "Scaling", "Structure", "Tensor", "dropped"]
 
 Parameters = Mapping[str, Any]
 Note = Callable[[str, Any], None]
@@ -159,6 +159,21 @@ def dropped(values: Any, dropout: Dropout | None, place: int) -> Any:
     return jnp.where(drawn < rate, 0, values / (1 - rate).astype(values.dtype))
 
 
+@dataclass(frozen=True)
+class Net:
+    """Which network of a family.
+
+    Args:
+        sizes: every key of the model's `scales`, with its value.
+        knobs: every key of its `knobs`, with its value.
+        scaling: factors of the parametrisation.
+    """
+
+    sizes: Mapping[str, int]
+    knobs: Mapping[str, Value]
+    scaling: Scaling = Scaling()
+
+
 class Model(ABC):
     """One family of networks. A member sets:
 
@@ -175,8 +190,8 @@ class Model(ABC):
     tokens: bool = False
 
     @abstractmethod
-    def structure(self, sizes: Mapping[str, int], knobs: Mapping[str, Value], ends: Ends) -> Structure:
-        """The network of these sizes; `sizes` has every key of `scales`, `knobs` every key of `knobs`.
+    def structure(self, net: Net, ends: Ends) -> Structure:
+        """The network's tensors and products.
 
         Raises:
             SpecError: sizes or knobs that no network has.
@@ -187,9 +202,7 @@ class Model(ABC):
         self,
         parameters: Parameters,
         inputs: Any,
-        sizes: Mapping[str, int],
-        knobs: Mapping[str, Value],
-        scaling: Scaling,
+        net: Net,
         dropout: Dropout | None = None,
         note: Note | None = None,
     ) -> Any:
@@ -210,16 +223,14 @@ class Model(ABC):
         self,
         parameters: Parameters,
         inputs: Any,
-        sizes: Mapping[str, int],
-        knobs: Mapping[str, Value],
-        scaling: Scaling,
+        net: Net,
         dropout: Dropout | None = None,
     ) -> Any:
         """The logits (G, ...) of a group of networks that read the same inputs; `dropout` holds a rate for each."""
         import jax
 
         def call(own: Parameters, drop: Dropout | None) -> Any:
-            return self.outputs(own, inputs, sizes, knobs, scaling, drop)
+            return self.outputs(own, inputs, net, drop)
 
         axes = {name: self.group_axis(name) for name in parameters}
         return jax.vmap(call, in_axes=(axes, None if dropout is None else (0, None)))(parameters, dropout)
