@@ -15,8 +15,9 @@ import pytest
 from scalelaw.coordinates import Cause, Coordinates, Growth, Transfer, coordinates, judge
 from scalelaw.errors import DataError, InputError, SpecError, UnknownNameError
 from scalelaw.tasks import tasks
-from scalelaw.train import mlp
 from scalelaw.train.coordinates import PROBED, measure
+from scalelaw.train.models import Ends, Kind, Net, models
+from scalelaw.train.optimisers import Family
 from scalelaw.train.parametrisation import Parametrisation
 from scalelaw.trial import TrialSpec
 
@@ -42,11 +43,11 @@ def forward(net: list[list[np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
 def by_hand(width: int, base: int, how: Parametrisation, steps: int) -> dict[tuple[str, str], float]:
     """Backpropagation and Adam written out in float64."""
     data = tasks["teacher_student"].data(SMALL)
-    layers = mlp.sizes(8, width, 2, 4)
-    net = [[part.astype(np.float64) for part in pair] for pair in mlp.initial(layers, 0)]
-    net[-1][0] *= how.output_start(width / base)
+    drawn = models["mlp"].structure(Net({"width": width, "depth": 2}, {}), Ends(8, 4)).initial(0)
+    net = [[drawn[f"{part}{layer}"].astype(np.float64) for part in ("weight", "bias")] for layer in (1, 2, 3)]
+    net[-1][0] *= how.start(Kind.OUTPUT, width / base)
     start = [[part.copy() for part in pair] for pair in net]
-    names = ["input", "hidden", "output"]
+    kinds = [Kind.INPUT, Kind.HIDDEN, Kind.OUTPUT]
     moments = [[[np.zeros_like(part), np.zeros_like(part)] for part in pair] for pair in net]
     for t, (xs, ys) in enumerate(data.batches(0, BATCH, [1] * steps), start=1):
         x, y = xs[0].astype(np.float64), ys[0].astype(np.float64)
@@ -61,9 +62,9 @@ def by_hand(width: int, base: int, how: Parametrisation, steps: int) -> dict[tup
                 m, v = moments[place][kind]
                 m[...] = 0.9 * m + 0.1 * g
                 v[...] = 0.999 * v + 0.001 * g**2
-                rate = RATE * (width / base) ** how.rates["bias" if kind else names[place]]
+                rate = RATE * how.rate(Kind.VECTOR if kind else kinds[place], Family.ENTRYWISE, width / base)
                 step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-                net[place][kind] -= rate * DECAY * net[place][kind] + rate * step
+                net[place][kind] -= RATE * DECAY * net[place][kind] + rate * step
     probe = data.test_inputs[:PROBED].astype(np.float64)
     before, now = forward(start, probe), forward(net, probe)
 

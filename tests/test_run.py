@@ -70,9 +70,9 @@ def test_the_local_engine_keeps_its_contract(tmp_path: Path) -> None:
 
 def test_a_spec_that_cannot_be_trained_is_told_before_anything_is_made(tmp_path: Path) -> None:
     wrong = Study(
-        "wrong", "teacher_student", (Grid({"width": (2,), "steps": (5,)}, {"learning_rate": (0.1,), "dropout": (0.1,)}),)
+        "wrong", "teacher_student", (Grid({"width": (2,), "steps": (5,)}, {"learning_rate": (0.1,), "momentum": (0.1,)}),)
     )
-    with pytest.raises(SpecError, match="dropout"):
+    with pytest.raises(SpecError, match="momentum"):
         run(wrong, tmp_path / "study.db")
     with pytest.raises(UnknownNameError, match="local"):
         run(study(), tmp_path / "study.db", engine="locale")

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from scalelaw.errors import InputError, SpecError
 from scalelaw.schedule import SCHEDULES, shares
 from scalelaw.tasks import tasks
-from scalelaw.train import Recipe, adam, mlp, train_batch
+from scalelaw.train import Recipe, train_batch
 from scalelaw.train import train as train_one
-from scalelaw.train.loop import chunks, group_size, judge
+from scalelaw.train.loop import chunks, judge
+from scalelaw.train.models import Ends, Net, Structure, models
+from scalelaw.train.optimisers import optimisers
 from scalelaw.train.outcome import Probe, curve, points
 from scalelaw.trial import Status, Trial, TrialSpec
 
@@ -40,53 +42,31 @@ def numbers(trial: Trial) -> Trial:
 # What is computed
 
 
-def test_adam_follows_its_published_algorithm() -> None:
-    rates = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-3, "weight_decay": 0.1}
-    generator = np.random.default_rng(0)
-    p = generator.standard_normal(5)
-    ours, state = jnp.asarray(p, jnp.float32), adam.start(jnp.zeros(5))
-    m, v = np.zeros(5), np.zeros(5)
-    for t in range(1, 6):
-        g = generator.standard_normal(5)
-        m, v = 0.8 * m + 0.2 * g, 0.97 * v + 0.03 * g**2
-        p = p - 0.01 * 0.1 * p - 0.01 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.97**t)) + 1e-3)
-        arrays = {name: jnp.float32(value) for name, value in rates.items()}
-        state, ours = adam.update(arrays, jnp.float32(t), jnp.asarray(g, jnp.float32), state, ours)
-    np.testing.assert_allclose(ours, p, rtol=2e-5)
-
-
-def test_adam_without_momentum_is_finite_from_the_first_step() -> None:
-    rates = {name: jnp.float32(value) for name, value in asdict_rates(beta1=0.0, beta2=0.0).items()}
-    _, moved = adam.update(rates, jnp.float32(1), jnp.float32(2.0), (jnp.float32(0), jnp.float32(0)), jnp.float32(1.0))
-    assert float(moved) == pytest.approx(0.9)
-
-
-def asdict_rates(**given: float) -> dict[str, float]:
-    return {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0, **given}
+def mlp(width: int, depth: int, inputs: int, outputs: int) -> tuple[Net, Structure]:
+    net = Net({"width": width, "depth": depth}, {})
+    return net, models["mlp"].structure(net, Ends(inputs, outputs))
 
 
 def test_a_group_computes_what_its_networks_compute_alone() -> None:
-    layers = mlp.sizes(6, 5, 3, 4)
-    nets = [mlp.initial(layers, seed) for seed in range(3)]
+    net, structure = mlp(5, 3, 6, 4)
+    family = models["mlp"]
+    nets = [structure.initial(seed) for seed in range(3)]
     x = np.random.default_rng(0).standard_normal((7, 6), dtype=np.float32)
-    axes = mlp.group_axes(mlp.repeat(nets[0], 3))
-    group = [
-        tuple(np.stack([net[place][kind] for net in nets], axis=axis) for kind, axis in enumerate(pair))
-        for place, pair in enumerate(axes)
-    ]
-    together = mlp.logits(group, jnp.asarray(x))
-    for place, net in enumerate(nets):
+    group = {name: np.stack([one[name] for one in nets], axis=family.group_axis(name)) for name in nets[0]}
+    together = family.group_outputs(group, jnp.asarray(x), net)
+    for place, one in enumerate(nets):
         hidden = x.astype(np.float64)
-        for number, (weight, bias) in enumerate(net):
-            hidden = (np.maximum(hidden, 0) if number else hidden) @ weight + bias
+        for layer in range(1, 5):
+            hidden = (np.maximum(hidden, 0) if layer > 1 else hidden) @ one[f"weight{layer}"] + one[f"bias{layer}"]
         np.testing.assert_allclose(together[place], hidden, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(mlp.logits(net, jnp.asarray(x)), hidden, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(family.outputs(one, jnp.asarray(x), net), hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_start_as_he_et_al_say() -> None:
-    for fan_in, (weight, bias) in zip((300, 400, 400, 400), mlp.initial(mlp.sizes(300, 400, 3, 10), 0), strict=True):
-        assert float(weight.std()) == pytest.approx(math.sqrt(2 / fan_in), rel=0.05)
-        assert not bias.any()
+    start = mlp(400, 3, 300, 10)[1].initial(0)
+    for layer, fan_in in enumerate((300, 400, 400, 400), start=1):
+        assert float(start[f"weight{layer}"].std()) == pytest.approx(math.sqrt(2 / fan_in), rel=0.05)
+        assert not start[f"bias{layer}"].any()
 
 
 def test_the_sizes_follow_from_the_structure() -> None:
@@ -114,7 +94,7 @@ def test_training_gets_near_the_teachers_floor() -> None:
 
 @pytest.mark.parametrize("width", [5, 32])
 def test_a_trial_is_the_same_alone_in_company_and_in_any_order(width: int) -> None:
-    rates = [1e-3 * 1.7**place for place in range(group_size(width) + 2)]
+    rates = [1e-3 * 1.7**place for place in range(models["mlp"].group({"width": width}) + 2)]
     asked = [spec(width, rate, steps=30, task="fashion_mnist") for rate in rates]
     together = [numbers(trial) for trial in train_batch(asked)]
     backwards = [numbers(trial) for trial in train_batch(asked[::-1])][::-1]
@@ -148,20 +128,23 @@ def test_a_schedule_is_followed_step_by_step() -> None:
         hyperparameters={"learning_rate": 3e-3, "schedule": "cosine", "warmup": 0.1, "final_fraction": 0.1, "weight_decay": 0.3},
     )
     data = tasks["teacher_student"].data(SMALL)
-    parameters: Any = mlp.initial(mlp.sizes(8, 8, 3, 4), 0)
-    state = adam.start(parameters)
-    rates = asdict_rates(learning_rate=3e-3, weight_decay=0.3)
+    net, structure = mlp(8, 3, 8, 4)
+    parameters: Any = structure.initial(0)
+    slots: Any = {name: (np.zeros_like(values),) * 2 for name, values in parameters.items()}
+    rates = {"weight_decay": 0.3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
     def loss(parameters: Any, x: Any, y: Any) -> Any:
-        outputs = mlp.logits(parameters, x)
+        outputs = models["mlp"].outputs(parameters, x, net)
         return (jax.nn.logsumexp(outputs, axis=-1) - (outputs * y).sum(axis=-1)).mean()
 
     seen: list[float] = []
     batches = [pair for x, y in data.batches(0, 128, chunks(70)) for pair in zip(x, y, strict=True)]
     for step, (share, (x, y)) in enumerate(zip(shares("cosine", 70, warmup=0.1, final_fraction=0.1), batches, strict=True), 1):
         value, gradients = jax.value_and_grad(loss)(parameters, x, y)
-        now = {name: jnp.float32(each) for name, each in (rates | {"learning_rate": 3e-3 * share}).items()}
-        state, parameters = adam.update(now, jnp.float32(step), gradients, state, parameters)
+        given = rates | {"learning_rate": 3e-3 * share, "decay": 3e-3 * share * 0.3, "step": step}
+        now = {name: jnp.float32(each) for name, each in given.items()}
+        for name in parameters:
+            slots[name], parameters[name] = optimisers["adamw"].update(now, gradients[name], slots[name], parameters[name])
         seen.append(float(value))
     trial = train_one(asked)
     path = curve(np.array(seen, dtype=np.float32))

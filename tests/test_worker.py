@@ -103,10 +103,10 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
 def test_results_are_written_as_they_come_and_an_error_fails_its_trial_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     train_group = loop._run_group
 
-    def fragile(members: list[Any], size: int) -> list[Trial]:
-        if any(recipe.rates.learning_rate == 0.5 for _, recipe in members):
+    def fragile(members: list[Any], size: int, asked: loop.Asked) -> list[Trial]:
+        if any(dict(recipe.rates)["learning_rate"] == 0.5 for _, recipe in members):
             raise MemoryError("no room\nfor the network")
-        return train_group(members, size)
+        return train_group(members, size, asked)
 
     monkeypatch.setattr(loop, "_run_group", fragile)
     asked = [spec(width=9), spec(rate=1e-3), spec(rate=0.5)]

@@ -18,8 +18,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scalelaw.train import mlp
+from scalelaw.train.count import flops
 from scalelaw.train.worker import single_thread_environment
+
+from .contestants import spec
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 QUIET = 0.2
@@ -62,7 +64,7 @@ class Row:
 
 def step_flops(width: int) -> float:
     """FLOPs of one model-step as the trainer counts them: matrix products forward and back, none into the data."""
-    return mlp.compute(mlp.sizes(784, width, 3, 10), 128, 1)
+    return flops(spec(width)) / 50
 
 
 def rows(widths: list[int]) -> list[Row]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scalelaw.trial import TrialSpec
+
 BATCH = 128
 PIXELS, CLASSES = 784, 10
 DEPTH = 3
@@ -24,19 +26,19 @@ def scalelaw(width: int) -> Window:
     import jax.numpy as jnp
     import numpy as np
 
-    from scalelaw.tasks import tasks
-    from scalelaw.train import adam, mlp
-    from scalelaw.train.loop import _compiled, group_size
-    from scalelaw.train.recipe import Rates
+    from scalelaw.train.loop import places
+    from scalelaw.train.program import program, start_state, starts
+    from scalelaw.train.recipe import Recipe
 
-    data = tasks["fashion_mnist"].data()
-    group = group_size(width)
-    parameters = mlp.initial(mlp.sizes(PIXELS, width, DEPTH, CLASSES), 0)
-    rates = {name: np.float32(value) for name, value in vars(Rates(1e-3)).items()}
-    if group > 1:
-        parameters, rates = mlp.repeat(parameters, group), {name: np.full(group, value) for name, value in rates.items()}
-    run, _ = _compiled(group > 1)
-    carry = (jnp.zeros((), jnp.float32), parameters, adam.start(parameters))
+    recipe = Recipe.of(spec(width))
+    data, group = recipe.loaded(), recipe.family.group(dict(recipe.sizes))
+    grouped = group > 1
+    rates = places([recipe] * group)
+    if not grouped:
+        rates = {name: value[0] for name, value in rates.items()}
+    parameters, fixed = starts(recipe, [1.0] * group, grouped, {})
+    run, given = program(recipe, grouped).run, (rates, np.uint32(0), fixed)
+    carry = (jnp.zeros((), jnp.float32), parameters, start_state(recipe, parameters, group if grouped else None))
     batches = data.batches(0, BATCH, [50] * 10**6)
     constant = np.ones(50, dtype=np.float32)
 
@@ -44,7 +46,7 @@ def scalelaw(width: int) -> Window:
         nonlocal carry
         began = time.perf_counter()
         for count in itertools.count(1):
-            carry, losses = run(rates, carry, *next(batches), constant)
+            carry, losses = run(given, carry, *next(batches), constant)
             losses.block_until_ready()
             elapsed = time.perf_counter() - began
             if elapsed > seconds:
@@ -53,6 +55,12 @@ def scalelaw(width: int) -> Window:
 
     window(0)
     return window
+
+
+def spec(width: int) -> TrialSpec:
+    """What every contestant trains."""
+    scale = {"width": width, "depth": DEPTH, "steps": 50}
+    return TrialSpec("fashion_mnist", scale, {"learning_rate": 1e-3, "batch_size": BATCH})
 
 
 def torch_eager(width: int, fused: bool = False) -> Window:

@@ -119,7 +119,7 @@ def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
     made: list[Batch] = []
     for seeds in groups.values():
         one = next(iter(seeds.values()))[0]
-        size, work = _group(one), _work(one)  # equal for all trials of a shape
+        size, work = group_size(one), _work(one)  # equal for all trials of a shape
         pending: list[TrialSpec] = []
         for same in seeds.values():
             for first in range(0, len(same), size):
@@ -130,11 +130,6 @@ def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
                 pending.extend(group)
         made.append(Batch(tuple(pending), work * len(pending)))
     return sorted(made, key=lambda batch: -batch.work)
-
-
-def _group(spec: TrialSpec) -> int:
-    width = spec.scale.get("width", 1)
-    return 1 if isinstance(width, str) else group_size(int(width))
 
 
 def _work(spec: TrialSpec) -> float:

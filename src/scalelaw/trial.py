@@ -50,6 +50,7 @@ class TrialSpec:
         seed: of the initialisation and of the order of the data.
         model: name of the model family.
         task_options: settings of the task itself.
+        init_from: what to train first: the network it ends with is where this one starts. None starts afresh.
     """
 
     task: str
@@ -58,6 +59,7 @@ class TrialSpec:
     seed: int = 0
     model: str = "mlp"
     task_options: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    init_from: TrialSpec | None = None
 
     def __post_init__(self) -> None:
         for name in ("scale", "hyperparameters", "task_options"):
@@ -73,7 +75,7 @@ class TrialSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. An integral float is written as an integer: 64 and 64.0 are one width."""
-        return {
+        values: dict[str, Any] = {
             "task": self.task,
             "scale": _canonical(self.scale),
             "hyperparameters": _canonical(self.hyperparameters),
@@ -81,11 +83,16 @@ class TrialSpec:
             "model": self.model,
             "task_options": _canonical(self.task_options),
         }
+        # Left out where there is none, so that a spec's id is what it was before there was such a thing.
+        return values if self.init_from is None else {**values, "init_from": self.init_from.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialSpec:
         """The inverse of `to_dict`."""
-        return cls(**{key.name: values[key.name] for key in fields(cls) if key.name in values})
+        known = {key.name: values[key.name] for key in fields(cls) if key.name in values}
+        if known.get("init_from") is not None:
+            known["init_from"] = cls.from_dict(known["init_from"])
+        return cls(**known)
 
 
 def _canonical(values: Mapping[str, Value]) -> dict[str, Value]:

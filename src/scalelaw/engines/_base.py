@@ -18,10 +18,20 @@ __all__ = ["Batch", "Engine", "Pool", "Shape", "shape"]
 Shape = tuple[object, ...]
 
 
+# What trials of one compilation may differ in: numbers of the step, not of the program.
+RATES = frozenset(
+    {
+        *("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "momentum"),
+        *("gradient_clip", "dropout", "init_scale"),
+    }
+)
+
+
 def shape(spec: TrialSpec) -> Shape:
     """Equal for trials that one compilation serves: all but the seed and the hyperparameters that are rates."""
-    fixed = [(key, value) for key, value in spec.hyperparameters.items() if key == "batch_size" or isinstance(value, str)]
-    return (spec.model, spec.task, tuple(spec.task_options.items()), tuple(spec.scale.items()), tuple(fixed))
+    fixed = [(key, value) for key, value in spec.hyperparameters.items() if key not in RATES]
+    first = None if spec.init_from is None else shape(spec.init_from)
+    return (spec.model, spec.task, tuple(spec.task_options.items()), tuple(spec.scale.items()), tuple(fixed), first)
 
 
 @dataclass(frozen=True)

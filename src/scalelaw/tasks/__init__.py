@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..registry import OpenSet
-from ._base import Task, TaskData
+from ._base import Loss, Task, TaskData
 
-__all__ = ["Task", "TaskData", "tasks"]
+__all__ = ["Loss", "Task", "TaskData", "tasks"]
 
 tasks = OpenSet("scalelaw.tasks", __path__, "task", Task)

@@ -85,25 +85,32 @@ class TaskData:
             return float(np.square(self.test_targets, dtype=np.float64).sum(axis=-1).mean())
         return math.log(self.classes)
 
-    def batches(self, seed: int, batch_size: int, chunks: list[int]) -> Iterator[tuple[Array, Array]]:
-        """Training batches in order, `chunks[i]` of them at a time.
+    def rows(self, seed: int, batch_size: int, chunks: list[int]) -> Iterator[NDArray[np.intp]]:
+        """Rows of the training set in the order in which they are seen, `chunks[i]` batches at a time.
 
         The order is a fresh permutation per pass over the training set, so each example is seen once before any is seen
         twice. It depends on `seed` alone: not on the chunks, the rate or the network.
 
         Yields:
-            inputs and targets of shape (chunks[i], batch_size, ...).
+            rows of shape (chunks[i] batch_size,).
         """
-        order, fresh = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+        order = np.random.default_rng([seed, 1])
         waiting = np.empty(0, dtype=np.intp)
         for count in chunks:
             while len(waiting) < count * batch_size:
                 waiting = np.concatenate([waiting, order.permutation(len(self.inputs))])
             rows, waiting = waiting[: count * batch_size], waiting[count * batch_size :]
-            if self.draw is None:
-                x, y = self.inputs[rows], self.targets[rows]
-            else:
-                x, y = self.draw(fresh, rows)
+            yield rows
+
+    def batches(self, seed: int, batch_size: int, chunks: list[int]) -> Iterator[tuple[Array, Array]]:
+        """Training batches in the order of `rows`, `chunks[i]` of them at a time.
+
+        Yields:
+            inputs and targets of shape (chunks[i], batch_size, ...).
+        """
+        fresh = np.random.default_rng([seed, 2])
+        for count, rows in zip(chunks, self.rows(seed, batch_size, chunks), strict=True):
+            x, y = (self.inputs[rows], self.targets[rows]) if self.draw is None else self.draw(fresh, rows)
             yield x.reshape(count, batch_size, *x.shape[1:]), y.reshape(count, batch_size, *y.shape[1:])
 
 

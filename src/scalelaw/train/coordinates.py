@@ -6,9 +6,8 @@ last h is the logits.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks import TaskData, tasks
 from ..trial import TrialSpec
-from . import adam, mlp
+from .loop import places
 from .parametrisation import Parametrisation
+from .program import program, start_state, starts
 from .recipe import Recipe
 
 __all__ = ["PROBED", "measure"]
@@ -53,40 +52,38 @@ def measure(
         SpecError: a spec that cannot be trained; nothing has been trained then.
     """
     recipes = [Recipe.of(spec) for spec in specs]
-    base = min((recipe.width for recipe in recipes), default=1)
+    base = min((dict(recipe.sizes)["width"] for recipe in recipes), default=1)
     columns: dict[str, list[Any]] = {name: [] for name in ("width", "seed", "step", "layer", "quantity", "rms")}
     for recipe in recipes:
-        data = tasks[recipe.task].data(dict(recipe.task_options))
-        for step, layer, quantity, rms in _follow(recipe, data, parametrisation, recipe.width / base, sorted(set(moments))):
-            row = (recipe.width, recipe.seed, step, layer, quantity, rms)
+        how = replace(recipe, parametrisation=parametrisation, base_width=base)
+        for step, layer, quantity, rms in _follow(how, sorted(set(moments))):
+            row = (dict(recipe.sizes)["width"], recipe.seed, step, layer, quantity, rms)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return columns
 
 
-def _follow(
-    recipe: Recipe, data: TaskData, parametrisation: Parametrisation, ratio: float, moments: Sequence[int]
-) -> list[tuple[int, str, str, float]]:
-    """(step, layer, quantity, rms) of one network whose width is `ratio` times the base's."""
-    layers = mlp.sizes(data.input_dim, recipe.width, recipe.depth, data.classes)
-    start = mlp.initial(layers, recipe.seed)
-    weight, bias = start[-1]
-    start[-1] = (weight * np.float32(parametrisation.output_start(ratio)), bias)
-    names = ["input", *[f"hidden {layer}" for layer in range(2, len(layers))], "output"]
-    rates = [_rates(recipe, parametrisation, ratio, name) for name in names]
+def _follow(recipe: Recipe, moments: Sequence[int]) -> list[tuple[int, str, str, float]]:
+    """(step, layer, quantity, rms) of one network."""
+    data = recipe.loaded()
+    parameters, fixed = starts(recipe, [1.0], grouped=False, first={})
+    start = [(parameters[f"weight{layer}"], parameters[f"bias{layer}"]) for layer in range(1, dict(recipe.sizes)["depth"] + 2)]
+    names = ["input", *[f"hidden {layer}" for layer in range(2, len(start))], "output"]
+    rates = {name: values[0] for name, values in places([recipe]).items()}
     probe = data.test_inputs[:PROBED]
-    step, look = _compiled()
-    first, _ = look(start, start, probe)
+    first, _ = _look(start, start, probe)
     found = [(0, layer, "activation", _rms(h)) for layer, h in zip(names, first, strict=True)]
-    parameters: Any = jax.tree.map(jnp.asarray, start)
-    state = [adam.start(pair) for pair in parameters]
+    # What `run` is given it may overwrite: it works on copies.
+    carry: Any = jax.tree.map(jnp.array, (np.float32(0), parameters, start_state(recipe, parameters, None)))
+    run, given, share = program(recipe, grouped=False).run, (rates, np.uint32(recipe.seed % 2**32), fixed), np.ones(1, np.float32)
     batches = data.batches(recipe.seed, recipe.batch_size, [1] * moments[-1])
     for count, (x, y) in enumerate(batches, start=1):
-        state, parameters = step(rates, np.float32(count), state, parameters, x[0], y[0])
+        carry, _ = run(given, carry, x, y, share)
         if count not in moments:
             continue
-        now, own = look(start, parameters, probe)
-        for layer, h0, h, made, (w0, _), (w, _) in zip(names, first, now, own, start, parameters, strict=True):
+        reached = [(carry[1][f"weight{layer}"], carry[1][f"bias{layer}"]) for layer in range(1, len(start) + 1)]
+        now, own = _look(start, reached, probe)
+        for layer, h0, h, made, (w0, _), (w, _) in zip(names, first, now, own, start, reached, strict=True):
             found += [
                 (count, layer, "activation", _rms(h)),
                 (count, layer, "change", _rms(np.asarray(h) - np.asarray(h0))),
@@ -96,54 +93,25 @@ def _follow(
     return found
 
 
-def _rates(recipe: Recipe, parametrisation: Parametrisation, ratio: float, layer: str) -> tuple[Any, Any]:
-    """What `adam.update` asks for, of a layer's (weights, biases)."""
-    plain = {name: np.float32(value) for name, value in asdict(recipe.rates).items()}
-
-    def scaled(name: str) -> dict[str, Any]:
-        return plain | {"learning_rate": np.float32(recipe.rates.learning_rate * ratio ** parametrisation.rates[name])}
-
-    return scaled(layer.split()[0]), scaled("bias")
-
-
 def _rms(values: Any) -> float:
     array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.sqrt(np.mean(np.square(array))))
 
 
-@functools.cache
-def _compiled() -> tuple[Any, Any]:
-    """(step, look); JAX compiles each once per shape.
+Layers = list[tuple[Any, Any]]
 
-    step: (rates per layer, step from 1, moments, parameters, inputs (B, I), targets (B, C)) -> (moments, parameters).
-    look: (parameters at the start, parameters now, inputs) -> (h_l now, a_(l-1)(0) dW_l + db_l), each per layer.
-    """
 
-    def loss(parameters: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        outputs = mlp.logits(parameters, x)
-        return (jax.nn.logsumexp(outputs, axis=-1) - (outputs * y).sum(axis=-1)).mean()
+def _forward(parameters: Layers, x: Any) -> list[Any]:
+    found: list[Any] = []
+    for weight, bias in parameters:
+        found.append((jax.nn.relu(found[-1]) if found else x) @ weight + bias)
+    return found
 
-    def step(rates: Any, count: Any, state: Any, parameters: Any, x: jax.Array, y: jax.Array) -> tuple[Any, Any]:
-        gradients = jax.grad(loss)(parameters, x, y)
-        moved_state: list[Any] = []
-        moved: list[Any] = []
-        for (of_weight, of_bias), (dw, db), ((mw, mb), (vw, vb)), (w, b) in zip(rates, gradients, state, parameters, strict=True):
-            (mw, vw), w = adam.update(of_weight, count, dw, (mw, vw), w)
-            (mb, vb), b = adam.update(of_bias, count, db, (mb, vb), b)
-            moved_state.append(((mw, mb), (vw, vb)))
-            moved.append((w, b))
-        return moved_state, moved
 
-    def forward(parameters: Any, x: jax.Array) -> list[jax.Array]:
-        found: list[jax.Array] = []
-        for weight, bias in parameters:
-            found.append((jax.nn.relu(found[-1]) if found else x) @ weight + bias)
-        return found
-
-    def look(start: Any, now: Any, x: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
-        first = [x, *[jax.nn.relu(h) for h in forward(start, x)[:-1]]]
-        own = [a @ (w - w0) + (b - b0) for a, (w0, b0), (w, b) in zip(first, start, now, strict=True)]
-        return forward(now, x), own
-
-    return jax.jit(step), jax.jit(look)
+@jax.jit
+def _look(start: Layers, now: Layers, x: Any) -> tuple[list[Any], list[Any]]:
+    """(h_l now, a_(l-1)(0) dW_l + db_l), each per layer."""
+    first = [x, *[jax.nn.relu(h) for h in _forward(start, x)[:-1]]]
+    made = [a @ (w - w0) + (b - b0) for a, (w0, b0), (w, b) in zip(first, start, now, strict=True)]
+    return _forward(now, x), made

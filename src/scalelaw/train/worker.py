@@ -7,6 +7,9 @@ It reads one JSON object per line from standard input and answers each with one 
     {"batch": 7, "specs": [{...}, ...]}    ->    {"done": 7, "trials": ["3f2a...", ...]}
                                            or    {"error": "one line", "batch": 7}
 
+With "witnesses": true in the object the trials' metrics hold what was seen inside. Long runs keep where they are in the spool's
+folder `checkpoints`, and go on from there when their batch comes again.
+
 An error answers what is not a batch, or says that the results cannot be written.
 
 A trial that cannot be trained becomes a FAILED trial with its one-line error. The worker ends when its input closes and
@@ -74,7 +77,7 @@ def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
             _say(answers, {"error": f"not a batch: {_one_line(error)}", "batch": batch})
             continue
         try:
-            for trial in trained(specs):
+            for trial in trained(specs, witnesses=bool(message.get("witnesses")), checkpoints=folder / "checkpoints"):
                 spool.write(folder, trial)
         except StoreError as error:
             _say(answers, {"error": str(error), "batch": batch})
@@ -82,26 +85,28 @@ def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
             _say(answers, {"done": batch, "trials": [spec.id for spec in specs]})
 
 
-def trained(specs: list[TrialSpec]) -> Iterator[Trial]:
+def trained(specs: list[TrialSpec], *, witnesses: bool = False, checkpoints: Path | None = None) -> Iterator[Trial]:
     """A result for every spec, each as soon as it is there. What cannot be trained is FAILED with its reason, and fails alone."""
-    from .loop import stream
+    from .loop import Asked, stream
+
+    asked = Asked(witnesses, checkpoints)
 
     good: list[TrialSpec] = []
     for spec in specs:
         try:
-            Recipe.of(spec)
+            Recipe.of(spec).loaded()
             good.append(spec)
         except InputError as error:
             yield Trial(spec=spec, status=Status.FAILED, error=_one_line(error))
     left = {spec.id: spec for spec in good}
     try:
-        for trial in stream(good):
+        for trial in stream(good, asked):
             del left[trial.id]
             yield trial
     except Exception as error:  # whatever goes wrong in training is a result of its trial
         if len(good) > 1:
             for spec in left.values():
-                yield from trained([spec])
+                yield from trained([spec], witnesses=witnesses, checkpoints=checkpoints)
         else:
             yield from (Trial(spec=spec, status=Status.FAILED, error=_one_line(error)) for spec in left.values())
 
