@@ -87,12 +87,16 @@ def test_every_format_gives_the_same_table(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize(("name", "file"), [("csv", "a.csv"), ("parquet", "a.parquet"), ("jsonl", "a.jsonl")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("csv", "a.csv"), ("parquet", "a.parquet"), ("jsonl", "a.jsonl"), ("study_folder", "study")]
+)
 def test_an_importer_keeps_its_contract(tmp_path: Path, name: str, file: str) -> None:
     frame = polars.DataFrame({"width": [64, 128, 256], "loss": [3.5, None, float("nan")]})
     frame.write_csv(tmp_path / "a.csv")
     frame.write_parquet(tmp_path / "a.parquet")
     frame.write_ndjson(tmp_path / "a.jsonl")
+    (tmp_path / "study").mkdir()
+    frame.write_parquet(tmp_path / "study" / "trials.parquet")
     stranger = written(tmp_path, b"\x89PNG", "a.png")
     assert importers[name].name == name
     check_importer(importers[name], tmp_path / file, stranger)

@@ -78,6 +78,9 @@ QUANTITIES: Mapping[str, Quantity] = {
         _hyper("optimiser", "", "", "optimizer", "optim", text=True),
         _hyper("precision", "", "", "dtype", text=True),
         _hyper("parametrisation", "", "", "parametrization", "parameterization", text=True),
+        _hyper("base_width", "n_0", "units", "mup_base_width"),
+        _hyper("embeddings", "", "", text=True),
+        _hyper("qk_norm", "", "", text=True),
         Quantity(
             "loss",
             "L",

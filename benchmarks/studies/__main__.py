@@ -1,0 +1,38 @@
+"""The studies that ship with the project.
+
+    python -m benchmarks.studies run [NAME ...]       train what is missing, then write trials.parquet and README.md
+    python -m benchmarks.studies tables [NAME ...]    what the kept trials say
+
+Names are folders of `studies/`: width, drift, offlaw, language, finetune. A run that is interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import drift, finetune, language, offlaw, width
+from .record import record
+
+STUDIES = {module.NAME: module for module in (width, drift, finetune, offlaw, language)}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("what", choices=("run", "tables"))
+    parser.add_argument("names", nargs="*", default=list(STUDIES), metavar="NAME", help=", ".join(STUDIES))
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in STUDIES:
+            parser.error(f"there is no study {name!r}; known: {', '.join(STUDIES)}")
+    for name in options.names:
+        module = STUDIES[name]
+        if options.what == "run":
+            for part in module.parts():
+                record(part)
+        print(f"## {name}\n")
+        module.tables()
+
+
+if __name__ == "__main__":
+    main()
