@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scalelaw.errors import InputError, SpecError
 from scalelaw.schedule import SCHEDULES, shares
 from scalelaw.tasks import tasks
+from scalelaw.testing.models import check_model
 from scalelaw.train import Recipe, train_batch
 from scalelaw.train import train as train_one
 from scalelaw.train.loop import chunks, judge
@@ -60,6 +61,10 @@ def test_a_group_computes_what_its_networks_compute_alone() -> None:
             hidden = (np.maximum(hidden, 0) if layer > 1 else hidden) @ one[f"weight{layer}"] + one[f"bias{layer}"]
         np.testing.assert_allclose(together[place], hidden, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(family.outputs(one, jnp.asarray(x), net), hidden, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mlp_keeps_the_contract_of_models() -> None:
+    check_model(models["mlp"], {"width": 6, "depth": 2}, Ends(5, 3))
 
 
 def test_weights_start_as_he_et_al_say() -> None:

@@ -1,4 +1,4 @@
-"""`scalelaw laws`, `tasks`, `importers`, `engines`, `figures`, `diagnostics`: the members of an open set."""
+"""`scalelaw laws`, `tasks`, `models`, `optimisers`, `importers`, ...: the members of an open set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._screen import say, table
 if TYPE_CHECKING:
     from ..registry import OpenSet
 
-__all__ = ["diagnostics", "engines", "figures", "importers", "laws", "tasks"]
+__all__ = ["diagnostics", "engines", "figures", "importers", "laws", "models", "optimisers", "tasks"]
 
 
 def laws(*, as_json: Json = False) -> None:
@@ -46,6 +46,20 @@ def tasks(*, as_json: Json = False) -> None:
     from ..tasks import tasks as members
 
     _list(members, "Name one with `task =` in a study.", as_json)
+
+
+def models(*, as_json: Json = False) -> None:
+    """List the families of networks that a study can train."""
+    from ..train.models import models as members
+
+    _list(members, "Name one with `model =` in a study.", as_json)
+
+
+def optimisers(*, as_json: Json = False) -> None:
+    """List how networks can learn."""
+    from ..train.optimisers import optimisers as members
+
+    _list(members, "Name one with `optimiser =` among a study's hyperparameters.", as_json)
 
 
 def importers(*, as_json: Json = False) -> None:

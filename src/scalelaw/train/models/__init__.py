@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...registry import OpenSet
-from ._base import Ends, Kind, Model, Net, Product, Scaling, Structure, Tensor, dropped
+from ._base import Dropout, Ends, Kind, Model, Net, Product, Scaling, Structure, Tensor, dropped
 
-__all__ = ["Ends", "Kind", "Model", "Net", "Product", "Scaling", "Structure", "Tensor", "dropped", "models"]
+__all__ = ["Dropout", "Ends", "Kind", "Model", "Net", "Product", "Scaling", "Structure", "Tensor", "dropped", "models"]
 
 models = OpenSet("scalelaw.train.models", __path__, "model", Model)

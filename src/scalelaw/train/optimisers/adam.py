@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ._adam import ADAM, adam_step
 from ._base import Optimiser, Slots
-from .adamw import adam_step
 
 __all__ = ["Adam"]
 
@@ -21,7 +21,7 @@ class Adam(Optimiser):
 
     name = "adam"
     summary = "Adam, weight decay added to the gradient (Kingma and Ba, 2015)"
-    knobs: Mapping[str, float] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    knobs: Mapping[str, float] = ADAM
     slots = 2
 
     def update(self, now: Mapping[str, Any], gradient: Any, slots: Slots, parameter: Any) -> tuple[Slots, Any]:

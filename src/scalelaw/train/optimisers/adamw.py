@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ._adam import ADAM, adam_step
 from ._base import Optimiser, Slots
 
-__all__ = ["AdamW", "adam_step"]
+__all__ = ["AdamW"]
 
 
 class AdamW(Optimiser):
@@ -21,24 +22,10 @@ class AdamW(Optimiser):
 
     name = "adamw"
     summary = "Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019)"
-    knobs: Mapping[str, float] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    knobs: Mapping[str, float] = ADAM
     slots = 2
 
     def update(self, now: Mapping[str, Any], gradient: Any, slots: Slots, parameter: Any) -> tuple[Slots, Any]:
         """See the class."""
         slots, step = adam_step(now, gradient, slots)
         return slots, (1 - now["decay"]) * parameter - step
-
-
-def adam_step(now: Mapping[str, Any], gradient: Any, slots: Slots) -> tuple[Slots, Any]:
-    """((m, v), lr m^ / (sqrt(v^) + eps)): what Adam takes off the parameter."""
-    import jax
-    import jax.numpy as jnp
-
-    b1, b2 = now["beta1"], now["beta2"]
-    # 1 - b^t through expm1 keeps its digits for the first steps, when b is close to 1.
-    size = now["learning_rate"] / -jnp.expm1(now["step"] * jnp.log(b1))
-    root = jax.lax.rsqrt(-jnp.expm1(now["step"] * jnp.log(b2)))
-    m = b1 * slots[0] + (1 - b1) * gradient
-    v = b2 * slots[1] + (1 - b2) * (gradient * gradient)
-    return (m, v), size * m / (jnp.sqrt(v) * root + now["epsilon"])

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models import Kind
+from ._adam import ADAM
 from ._base import Family, Optimiser, Slots
-from .adamw import AdamW
 
 __all__ = ["Muon", "orthogonal"]
 
@@ -28,7 +28,7 @@ class Muon(Optimiser):
 
     name = "muon"
     summary = "orthogonalised momentum for hidden matrices, AdamW for the rest (Jordan et al., 2024; Liu et al., 2025)"
-    knobs: Mapping[str, float] = {"momentum": 0.95, **AdamW.knobs}
+    knobs: Mapping[str, float] = {"momentum": 0.95, **ADAM}
     slots = 1
     family = Family.SPECTRAL
 
@@ -40,7 +40,9 @@ class Muon(Optimiser):
 
     def of(self, kind: Kind) -> Optimiser:
         """AdamW for all but hidden matrices."""
-        return self if kind is Kind.HIDDEN else AdamW()
+        from . import optimisers
+
+        return self if kind is Kind.HIDDEN else optimisers["adamw"]
 
 
 def orthogonal(matrix: Any) -> Any:
