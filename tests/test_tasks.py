@@ -66,7 +66,7 @@ def test_every_task_is_of_one_kind_and_complete(name: str, needed: dict[str, dic
         assert part.dtype == like.dtype
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "teacher_student", "image_folder"])
+@pytest.mark.parametrize("name", ["fashion_mnist", "teacher_student", "thousand_classes", "image_folder"])
 def test_vectors_are_scaled(name: str, needed: dict[str, dict[str, Value]]) -> None:
     data = tasks[name].data(needed.get(name))
     assert abs(float(data.test_inputs.mean())) < 0.1
