@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import struct
 import subprocess
@@ -16,23 +17,81 @@ from hypothesis import strategies as st
 
 from scalelaw.errors import SpecError, UnknownNameError
 from scalelaw.tasks import Task, tasks
-from scalelaw.tasks._base import TaskData, one_hot
+from scalelaw.tasks._base import Loss, TaskData, one_hot
 from scalelaw.tasks.fashion_mnist import DEBIAN_FOLDER, SUBSET_FILE, read_idx
+from scalelaw.trial import Value
 
 FASHION, TEACHER = tasks["fashion_mnist"], tasks["teacher_student"]
 
 
+@pytest.fixture(scope="module")
+def needed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Value]]:
+    """The options of tasks that read the user's own data, with some data."""
+    folder = tmp_path_factory.mktemp("own")
+    generator = np.random.default_rng(0)
+    np.savez(folder / "own.npz", inputs=generator.standard_normal((60, 5)), targets=np.arange(60) % 3)
+    for name in ("a", "b"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = generator.integers(0, 256, 64).astype(np.uint8).tobytes()
+            (folder / "pictures" / name / f"{number}.pgm").write_bytes(b"P5 8 8 255 " + pixels)
+    return {"npz": {"file": str(folder / "own.npz")}, "image_folder": {"folder": str(folder / "pictures")}}
+
+
 @pytest.mark.parametrize("name", tasks.names())
-def test_every_task_gives_distributions_over_its_classes(name: str) -> None:
-    data = tasks[name].data()
-    assert data.inputs.dtype == data.test_inputs.dtype == data.targets.dtype == data.test_targets.dtype == np.float32
-    assert data.inputs.shape == (len(data.targets), data.input_dim)
-    assert data.test_inputs.shape == (len(data.test_targets), data.input_dim)
-    np.testing.assert_allclose(data.test_targets.sum(axis=1), 1, atol=1e-5)
-    assert data.chance_loss == pytest.approx(math.log(data.classes))
+def test_every_task_is_of_one_kind_and_complete(name: str, needed: dict[str, dict[str, Value]]) -> None:
+    data = tasks[name].data(needed.get(name))
+    assert data.examples == len(data.inputs) == len(data.targets) > 0
+    assert len(data.test_inputs) == len(data.test_targets) > 0
+    assert data.inputs.shape[1:] == data.test_inputs.shape[1:] == (data.input_dim,)
+    assert {"N", "D", "C"} <= set(tasks[name].meaning)
+    assert all(isinstance(value, float) and math.isfinite(value) for value in data.truths.values())
+    for targets in (data.targets, data.test_targets):
+        if data.vocabulary:
+            assert targets.shape[1] == data.tokens_per_example == data.input_dim
+        if data.vocabulary or data.labels:
+            assert targets.dtype == np.int32
+            assert 0 <= targets.min() <= targets.max() < data.classes
+        else:
+            assert targets.dtype == np.float32
+            assert targets.shape[1] == data.classes
+        if not (data.vocabulary or data.labels or data.loss is Loss.SQUARED_ERROR):
+            np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
+    assert data.inputs.dtype == data.test_inputs.dtype == (np.int32 if data.vocabulary else np.float32)
+    if data.loss is Loss.CROSS_ENTROPY:
+        assert data.chance_loss == pytest.approx(math.log(data.classes))
+    drawn = next(data.batches(0, 16, [2]))
+    for part, like in zip(drawn, (data.inputs, data.targets), strict=True):
+        assert part.shape == (2, 16, *like.shape[1:])
+        assert part.dtype == like.dtype
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "teacher_student", "thousand_classes", "image_folder"])
+def test_vectors_are_scaled(name: str, needed: dict[str, dict[str, Value]]) -> None:
+    data = tasks[name].data(needed.get(name))
     assert abs(float(data.test_inputs.mean())) < 0.1
     assert float(data.test_inputs.std()) == pytest.approx(1, abs=0.1)
-    assert {"N", "D", "C"} <= set(tasks[name].meaning)
+
+
+def test_every_task_is_the_same_in_another_process(needed: dict[str, dict[str, Value]]) -> None:
+    code = (
+        "import hashlib, json, sys; from scalelaw.tasks import tasks\n"
+        "def known(name, options):\n"
+        "    data = tasks[name].data(options)\n"
+        "    arrays = (data.inputs, data.targets, data.test_inputs, data.test_targets, *next(data.batches(3, 8, [2])))\n"
+        "    return hashlib.sha256(b''.join(array.tobytes() for array in arrays)).hexdigest()\n"
+    )
+    script = code + "needed = json.loads(sys.argv[1]); print(json.dumps({n: known(n, needed.get(n)) for n in tasks}))\n"
+    script += (
+        "heavy = ('jax', 'scipy', 'polars', 'pydantic', 'sqlalchemy', 'typer', 'rich', 'matplotlib')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, json.dumps(needed)]
+    first, second = (subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines() for _ in range(2))
+    assert first == second
+    assert set(json.loads(first[0])) == set(tasks)
+    # A worker has nothing but NumPy.
+    assert first[1] == "[]"
 
 
 def test_the_subset_is_balanced_and_small() -> None:
@@ -170,12 +229,3 @@ def test_a_bad_option_is_one_line_with_the_mend(task: Task, options: dict[str, i
 def test_an_unknown_task_names_the_near_one() -> None:
     with pytest.raises(UnknownNameError, match="'fashion_mnist'"):
         tasks["fashion_mnst"]
-
-
-def test_tasks_import_only_numpy() -> None:
-    code = (
-        "import sys; from scalelaw.tasks import tasks; [tasks[name].data() for name in tasks]\n"
-        "heavy = ('jax', 'scipy', 'polars', 'pydantic', 'sqlalchemy', 'typer', 'rich', 'matplotlib')\n"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"

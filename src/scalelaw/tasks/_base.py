@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from ..errors import SpecError, near
 from ..trial import Value
 
-__all__ = ["Array", "Draw", "Floats", "Loss", "Task", "TaskData", "one_hot"]
+__all__ = ["Array", "Draw", "Floats", "Loss", "Task", "TaskData", "Whole", "held_out", "located", "one_hot", "windows"]
 
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int32]
 Array = Floats | Whole
-Draw = Callable[[np.random.Generator, NDArray[np.intp]], tuple[Floats, Array]]
+Draw = Callable[[np.random.Generator, NDArray[np.intp]], tuple[Array, Array]]
 
 
 class Loss(enum.Enum):
@@ -48,6 +49,7 @@ class TaskData:
         loss: what is to be made small.
         labels: number of classes where targets are labels.
         vocabulary: number of tokens where inputs are tokens.
+        provenance: where the data come from, by name: a file, a hash of what was read.
     """
 
     inputs: Array
@@ -59,6 +61,12 @@ class TaskData:
     loss: Loss = Loss.CROSS_ENTROPY
     labels: int = 0
     vocabulary: int = 0
+    provenance: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def examples(self) -> int:
+        """Training examples that are gone through before any comes again; one with a `draw` may come anew each time."""
+        return len(self.inputs)
 
     @property
     def input_dim(self) -> int:
@@ -174,6 +182,32 @@ class Task(ABC):
                 raise self.wrong(key, value, "Give a whole number that is not negative")
             return int(value)
         return float(value)
+
+
+def located(text: str) -> Path | None:
+    """The file or folder at a path, with ~ filled in; None where there is none."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def held_out(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places to train on and places to hold out of `count` examples: every twentieth, or the last of fewer."""
+    places = np.arange(count)
+    kept = places % 20 == min(19, count - 1)
+    return places[~kept], places[kept]
+
+
+def windows(stream: Whole, context: int) -> tuple[Whole, Whole]:
+    """A stream of tokens as examples that do not overlap: windows (n, context), and the token after each of their tokens.
+
+    n = (len(stream) - 1) // context; a rest shorter than a window is left out.
+    """
+    count = (len(stream) - 1) // context
+    inputs, following = (stream[start : start + count * context].reshape(count, context) for start in (0, 1))
+    return inputs, following
 
 
 def one_hot(labels: NDArray[np.integer], classes: int) -> Floats:
