@@ -45,6 +45,8 @@ class Tensor:
         std: deviation of the normal numbers it starts with, in the standard parametrisation; 0 starts with `centre` everywhere.
         centre: their mean.
         trained: False keeps it as it starts.
+        embedding: whether its entries are counted with the embeddings, as those of the matrix to a vocabulary are; of kind
+            EMBEDDING they always are.
     """
 
     name: str
@@ -53,11 +55,17 @@ class Tensor:
     std: float = 0.0
     centre: float = 0.0
     trained: bool = True
+    embedding: bool = False
 
     @property
     def size(self) -> int:
         """Number of entries."""
         return math.prod(self.shape)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether N without embeddings leaves it out."""
+        return self.embedding or self.kind is Kind.EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,12 @@ class Structure:
     @property
     def parameters(self) -> int:
         """N: entries of all trained tensors but the embeddings."""
-        return sum(each.size for each in self.tensors if each.trained and each.kind is not Kind.EMBEDDING)
+        return sum(each.size for each in self.tensors if each.trained and not each.embeds)
 
     @property
     def embedding_parameters(self) -> int:
         """Entries of the embeddings."""
-        return sum(each.size for each in self.tensors if each.trained and each.kind is Kind.EMBEDDING)
+        return sum(each.size for each in self.tensors if each.trained and each.embeds)
 
     def flops(self, examples: float, embeddings: bool = True) -> float:
         """C of training on `examples`: sum over products of flops (1 + backward), with or without those of the embeddings.

@@ -1,0 +1,1 @@
+"""The built-in trainer against PyTorch: the same networks, written twice, trained on the same batches."""
