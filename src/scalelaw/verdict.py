@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._evidence import e_value
+from ._evidence import check_level, e_value
 from .cells import default_over
 from .diagnostics import Finding
 from .errors import DataError, RunError
@@ -24,7 +24,19 @@ from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
-__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "ruling", "settings_of", "without"]
+__all__ = [
+    "Ruling",
+    "Suspect",
+    "Verdict",
+    "at_setting",
+    "check",
+    "columns_of",
+    "judge",
+    "places",
+    "ruling",
+    "settings_of",
+    "without",
+]
 
 # Power at which a smallest detectable excess is stated.
 _POWER = 0.8
@@ -150,15 +162,14 @@ def check(
         RunError: the run has no loss, no size, or a value that is not a positive number.
         DataError: the data carry no law.
     """
-    if not 0.5 < level < 1:
-        raise RunError(f"a level of {level:g} is no one-sided test", "level", "Give a number between 0.5 and 1, such as 0.95")
+    check_level(level)
     row = columns_of(run)
     others = without(data, row)
     over, at = places(others, row, over)
     edge = frontier(others, over=over, hyper=hyper)
     settings = settings_of(others, row)
     if fixed:
-        edge = _kept(others, over, edge.hyper, {name: settings[name] for name in edge.hyper if name in settings})
+        edge = at_setting(others, over, edge.hyper, settings)
     expected = forecast(edge, at, law=law, level=2 * level - 1)
     return judge(expected, row, settings, level)
 
@@ -291,8 +302,9 @@ def _over(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None
     return default_over(data, shared)
 
 
-def _kept(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], own: Mapping[str, float]) -> Frontier:
+def at_setting(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], settings: Mapping[str, float]) -> Frontier:
     """The fixed frontier at the run's own setting where that was run at two sizes, else at the kept setting."""
+    own = {name: settings[name] for name in hyper if name in settings}
     if own and len(own) == len(hyper):
         try:
             found = frontier(trials, over=over, hyper=hyper, fixed=True, settings=own)
