@@ -11,11 +11,11 @@ from ._evidence import adjusted, check_level
 from .errors import DataError, RunError
 from .estimate import number
 from .forecast import Forecast, forecast
-from .frontier import Frontier, frontier
+from .frontier import Frontier, frontier, frontier_at
 from .laws import Law
 from .trial import Trial
 from .trials import Trials
-from .verdict import Ruling, Verdict, at_setting, columns_of, judge, places, settings_of, without
+from .verdict import Ruling, Verdict, columns_of, judge, places, settings_of, without
 
 __all__ = ["Batch", "check_all"]
 
@@ -139,7 +139,7 @@ def check_all(
         settings = settings_of(data, row)
         own = tuple(settings.items()) if fixed else ()
         if own not in edges:
-            edges[own] = at_setting(data, names, edge.hyper, settings) if fixed else edge
+            edges[own] = frontier_at(data, names, edge.hyper, settings) if fixed else edge
         key = (*at.values(), own)
         if key not in known:
             known[key] = forecast(edges[own], at, law=law, level=2 * level - 1)

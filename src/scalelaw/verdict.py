@@ -13,10 +13,10 @@ import numpy as np
 from ._evidence import check_level, e_value
 from .cells import default_over
 from .diagnostics import Finding
-from .errors import DataError, RunError
+from .errors import RunError
 from .estimate import number
 from .forecast import Forecast, forecast
-from .frontier import Frontier, frontier
+from .frontier import frontier, frontier_at
 from .laws import Law
 from .notation import quantity
 from .stack import Mixture
@@ -24,19 +24,7 @@ from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
-__all__ = [
-    "Ruling",
-    "Suspect",
-    "Verdict",
-    "at_setting",
-    "check",
-    "columns_of",
-    "judge",
-    "places",
-    "ruling",
-    "settings_of",
-    "without",
-]
+__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "ruling", "settings_of", "without"]
 
 # Power at which a smallest detectable excess is stated.
 _POWER = 0.8
@@ -169,7 +157,7 @@ def check(
     edge = frontier(others, over=over, hyper=hyper)
     settings = settings_of(others, row)
     if fixed:
-        edge = at_setting(others, over, edge.hyper, settings)
+        edge = frontier_at(others, over, edge.hyper, settings)
     expected = forecast(edge, at, law=law, level=2 * level - 1)
     return judge(expected, row, settings, level)
 
@@ -300,19 +288,6 @@ def _over(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None
     if not any(name in data.varying(data.scales) for name in shared):
         raise RunError(f"the run has no {' or '.join(found)}", "run", f"Add {', '.join(found)} to it")
     return default_over(data, shared)
-
-
-def at_setting(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], settings: Mapping[str, float]) -> Frontier:
-    """The fixed frontier at the run's own setting where that was run at two sizes, else at the kept setting."""
-    own = {name: settings[name] for name in hyper if name in settings}
-    if own and len(own) == len(hyper):
-        try:
-            found = frontier(trials, over=over, hyper=hyper, fixed=True, settings=own)
-            if len(found.trials) >= 2:
-                return found
-        except DataError:
-            pass
-    return frontier(trials, over=over, hyper=hyper, fixed=True)
 
 
 def _detectable(expected: Forecast, visible: float) -> dict[str, float]:
