@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from . import prior, speed, tables
+from . import figure, prior, speed, tables
 
 KINDS = {
     "prior": lambda _: prior.prior(),
@@ -17,6 +17,7 @@ KINDS = {
     "curves": lambda asked: tables.curves(asked.replicates),
     "collapse": lambda _: tables.collapse(),
     "speed": lambda _: speed.speed(),
+    "figure": lambda _: figure.figure(),
 }
 
 
