@@ -181,6 +181,7 @@ def points() -> list[str]:
     return [*lines, "", *_least(scores), *([] if installed() else [MISSING])]
 
 
+@cache
 def beside_ours() -> dict[str, list[Quantiles]]:
     """What is not ours: by name, its forecasts of every split."""
     found: dict[str, list[Quantiles]] = {}
