@@ -414,7 +414,11 @@ BAD: dict[str, tuple[str, str | bytes, tuple[str, ...], tuple[str, ...]]] = {
     "law of other inputs": ("t.csv", GOOD, ("fit", "FILE", "--law", "chinchilla"), ("t.csv", "parameters")),
     "target in other columns": ("t.csv", GOOD, ("forecast", "FILE", "--at", "tokens=1e9"), ("width",)),
     "run that is none": ("t.csv", GOOD, ("check", "FILE", "no-such-run"), ("no-such-run", "id")),
-    "run of many rows": ("t.csv", GOOD, ("check", "FILE", "FILE"), ("t.csv", "3 rows")),
+    "nothing but runs to judge": ("t.csv", GOOD, ("check", "FILE", "FILE"), ("t.csv", "smaller runs")),
+    "run of many rows": ("t.csv", GOOD, ("plot", "loss_vs_scale", "FILE", "--json", "--run", "FILE"), ("t.csv", "3 rows")),
+    "runs that are none": ("t.csv", GOOD, ("check", "FILE", "width > 99"), ("width > 99", "Loosen")),
+    "runs of no column": ("t.csv", GOOD, ("check", "FILE", "widht > 99"), ("widht > 99", "'width'")),
+    "one run of several without a size": ("r.csv", "width,loss\n64,1\n,1\n", ("check", "good.csv", "FILE"), ("run 2", "width")),
     "run without a size": ("r.csv", "lr,loss\n1e-3,1\n", ("check", "good.csv", "FILE"), ("width",)),
     "output in no folder": ("t.csv", GOOD, ("export", "FILE", "-o", "no/such/f.csv"), ("no/such", "mkdir")),
     "output that is there": ("t.csv", GOOD, ("export", "FILE", "-o", "good.csv"), ("good.csv", "--force")),
@@ -536,6 +540,59 @@ def test_hyper_adds_to_the_known_hyperparameters(tmp_path: Path, capsys: pytest.
     assert judged["suspects"][0]["hyperparameter"] == "damping"
     assert "cannot be tuned" in told(capsys, "optimum", path, "--hyper", "loss")
     assert "no column 'dampin'" in told(capsys, "optimum", path, "--hyper", "dampin")
+
+
+def at_1024(factors: tuple[float, ...]) -> list[dict[str, float]]:
+    """Runs at width 1024, each a factor away from the best rate there."""
+    rows: list[dict[str, float]] = []
+    for seed, factor in enumerate(factors):
+        loss = (1 + 4 * 1024**-0.5) * math.exp(0.05 * math.log(factor) ** 2 + 0.002 * math.sin(seed))
+        rows.append({"width": 1024, "learning_rate": factor * 3e-3 * 64**-0.4, "seed": seed, "loss": loss})
+    return rows
+
+
+def test_several_runs_are_judged_together(tmp_path: Path) -> None:
+    data, runs = csv(tmp_path / "data.csv", ladder()), at_1024((1.0, 30.0, 1.0, 1.0))
+    several, all_, one = csv(tmp_path / "runs.csv", runs), csv(tmp_path / "all.csv", ladder() + runs), tmp_path / "one.csv"
+    done = start("check", data, several, "--json")
+    assert (done.returncode, done.stderr) == (3, "")
+    found = json.loads(done.stdout)
+    assert found["verdict"] == "OFF_LAW"
+    assert found["off"] == [1]
+    assert [each["verdict"] for each in found["runs"]] == ["ON_LAW", "OFF_LAW", "ON_LAW", "ON_LAW"]
+    assert found["e_value"] == pytest.approx(sum(each["e_value"] for each in found["runs"]) / 4)
+    for row, each in zip(runs, found["runs"], strict=True):
+        # The same as judged alone, and no less likely by chance among several.
+        alone = json.loads(start("check", data, csv(one, [row]), "--json").stdout)
+        assert {name: each[name] for name in alone} == alone
+        assert each["p_adjusted"] >= each["p_value"]
+    # The same runs named by a condition are left out of the law.
+    assert json.loads(start("check", all_, "width == 1024", "--json").stdout) == found
+    lines = start("check", data, several).stdout.splitlines()
+    assert "1 of 4 runs" in lines[0]
+    assert next(line.split("  ")[0] for line in lines if line.startswith("row ")) == "row 2", "the worst comes first"
+
+
+def test_what_is_off_alone_may_be_chance_among_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = csv(tmp_path / "data.csv", ladder())
+    (good,) = at_1024((1.0,))
+    bad = {**good, "loss": 1.003 * object_of(capsys, "check", data, csv(tmp_path / "one.csv", [good]))["high"]}
+    assert object_of(capsys, "check", data, csv(tmp_path / "one.csv", [bad]), code=3)["verdict"] == "OFF_LAW"
+    found = object_of(capsys, "check", data, csv(tmp_path / "runs.csv", [*at_1024((1.0,) * 9), bad]))
+    last = found["runs"][-1]
+    assert last["p_value"] < 0.05 < last["p_adjusted"]
+    assert last["verdict"] == "UNDECIDED"
+    assert last["message"].startswith("UNDECIDED: of 10 runs")
+    assert found["verdict"] == "UNDECIDED"
+
+
+def test_runs_are_named_by_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": f"a{place}", **row} for place, row in enumerate(ladder())]
+    rows += [{"id": name, **row} for name, row in zip(("big1", "big2"), at_1024((1.0, 30.0)), strict=True)]
+    data = csv(tmp_path / "data.csv", rows)
+    found = object_of(capsys, "check", data, "big1, big2", code=3)
+    assert [each["run"] for each in found["runs"]] == ["big1", "big2"]
+    assert "no such file" in told(capsys, "check", data, "big1,huge2")
 
 
 def test_losses_that_are_not_finite_are_kept_as_diverged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scalelaw.backtest import backtest
 from scalelaw.errors import DataError, InputError, UnknownNameError
 from scalelaw.figures import Band, Cells, CellState, FigureData, Line, Note, Points, Role, Rule, Shape, figures
 from scalelaw.forecast import forecast
@@ -405,6 +406,27 @@ def test_a_title_cannot_break_the_picture(four: FigureData) -> None:
     odd = FigureData("odd", "$x^{ <script>", (four.panels[0],), description='" onload="alert(1)')
     assert 'onload="alert' not in inline_svg(odd)
     check_numbers(odd)
+
+
+def test_calibration_is_the_backtests(trials: Trials) -> None:
+    panel = figures["calibration"].data(trials).panel("calibration")
+    (points,) = panel.marks_of(Role.FORECAST, Points)
+    (band,) = panel.marks_of(Role.IDEAL, Band)
+    for level, share, low, high in zip(points.x, points.y, band.low, band.high, strict=True):
+        assert share == backtest(trials, level=level).coverage
+        assert low <= level <= high
+    assert list(points.y) == sorted(points.y), "a wider interval holds no less"
+    with pytest.raises(DataError, match="too few to hold one out"):
+        figures["calibration"].data(trials.where("width <= 16"))
+
+
+def test_the_range_of_chance_is_the_binomials() -> None:
+    from scalelaw.figures.calibration import LEVELS, _chance
+
+    band = _chance(20)
+    random = np.random.default_rng(0)
+    for level, low, high in zip(LEVELS, band.low, band.high, strict=True):
+        assert np.quantile(random.binomial(20, level, 200_000), (0.05, 0.95)) / 20 == pytest.approx([low, high])
 
 
 @pytest.mark.published

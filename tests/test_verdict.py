@@ -254,5 +254,11 @@ def test_several_runs_are_judged_by_one_law_and_named_with_their_number_in_mind(
     assert all(a >= (b.p_value or 0.0) for a, b in zip(mixed.adjusted, mixed.verdicts, strict=True))
     assert "1 of 6 runs" in mixed.message
     assert json.dumps(mixed.to_dict(), allow_nan=False)
+    assert (tuned.verdict, mixed.verdict) == (Ruling.ON_LAW, Ruling.OFF_LAW)
+    assert mixed.worst_first()[0] == 5
+    fixed = check_all(draw(), runs[:2], fixed=True)
+    assert fixed.verdicts[1].p_value == check(draw(), runs[1], fixed=True).p_value
     with pytest.raises(RunError):
         check_all(draw(), [])
+    with pytest.raises(RunError, match="run 2"):
+        check_all(draw(), [runs[0], {"width": TARGET}])

@@ -23,7 +23,7 @@ is no terminal or `NO_COLOR` is set.
 | 0 | done |
 | 1 | a failure that is not yours; `--debug` anywhere on the line shows the traceback |
 | 2 | wrong usage or bad input: one line on stderr says what, where and what to do |
-| 3 | `check`: the run is off the law; `watch`: an alarm |
+| 3 | `check`: the run, or any of several, is off the law; `watch`: an alarm |
 | 130 | interrupted; the same command again goes on |
 """
 

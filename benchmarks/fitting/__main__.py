@@ -20,9 +20,8 @@ from scalelaw.fit import Fit, LeastSquares, fit
 from scalelaw.resample import bootstrap
 
 from . import ours
+from .apart import MISSING, ROOT, VERSIONS, ask, installed
 
-ROOT = Path(__file__).resolve().parents[2]
-RIVALS = ROOT / ".venv-bench-fit" / "bin" / "python"
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -44,7 +43,7 @@ def main() -> None:
         times, last = _rounds(clean, asked.rounds)
         _ours(times, clean)
         _beside(times)
-        _outlier(last, _rival("simple", dirty) if RIVALS.exists() else None)
+        _outlier(last, ask("simple", dirty) if installed() else None)
     _rows()
 
 
@@ -72,8 +71,8 @@ def _rounds(clean: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str,
         seconds, ends = ours.scipy_window(points, seed=number)
         note("scipy", seconds / len(ends))
         last.setdefault("ends", []).extend(ends)
-        for name in ("chinchilla", "simple") if RIVALS.exists() else ():
-            answer = _rival(name, clean)
+        for name in ("chinchilla", "simple") if installed() else ():
+            answer = ask(name, clean)
             note(name, answer["seconds"] / (answer["starts"] if name == "chinchilla" else 1))
             last[name] = answer
     return times, last
@@ -108,12 +107,12 @@ def _beside(times: dict[str, list[float]]) -> None:
     what = f"best of 4,500 starts, from {12 * len(times['scipy'])} of them"
     _line("scipy L-BFGS-B, numeric gradient", what, f"{loop:.1f}", _ms(one), f"{loop / one:,.0f}", "5,000")
     if "chinchilla" not in times:
-        print("\nThe other packages are not installed; see benchmarks/README.md.\n")
+        print(f"\n{MISSING}\n")
         return
     grid = 3125 * float(np.median(times["chinchilla"]))
-    _line("chinchilla 0.2.0", "its 3,125 starts, from 32 of them", f"{grid:.1f}", _ms(one), f"{grid / one:,.0f}", "4,000")
+    _line(VERSIONS["chinchilla"], "its 3,125 starts, from 32 of them", f"{grid:.1f}", _ms(one), f"{grid / one:,.0f}", "4,000")
     rival = float(np.median(times["simple"]))
-    _line("simple-scaling-laws 0.2.0", "fit and 1,000 draws", f"{rival:.3f}", _ms(draws), f"{rival / draws:.1f}", "3")
+    _line(VERSIONS["simple"], "fit and 1,000 draws", f"{rival:.3f}", _ms(draws), f"{rival / draws:.1f}", "3")
     print()
 
 
@@ -128,7 +127,7 @@ def _outlier(last: dict[str, Any], dirty: dict[str, Any] | None) -> None:
     if dirty is None:
         return
     theta = {name: round(value, 4) for name, value in last["chinchilla"]["theta"].items()}
-    print(f"chinchilla 0.2.0 (its own default loss) ends at {theta}.\n")
+    print(f"{VERSIONS['chinchilla']} (its own default loss) ends at {theta}.\n")
     print("One loss of 240 half as large again:\n")
     _head("fit", "E", "alpha", "beta", "a = beta / (alpha + beta)")
     squares, outlier = LeastSquares(), ours.with_outlier(points)
@@ -166,11 +165,6 @@ def _checked(points: Any) -> Fit:
     found = fit("chinchilla", points)
     assert abs(found.theta["alpha"] - 0.347) < 0.05, found.theta
     return found
-
-
-def _rival(name: str, table: Path) -> dict[str, Any]:
-    command = [str(RIVALS), str(Path(__file__).with_name("rivals.py")), name, str(table)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def _process(command: Sequence[str]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.forecasting [TABLE ...] [--replicates N]`: are the intervals of forecasts to be believed?"""
+"""`python -m benchmarks.forecasting [TABLE ...] [--replicates N] [--jobs N]`: are the intervals of forecasts to be believed?"""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import time
 
 import numpy as np
 
-from . import prior, speed, tables
+from . import figure, prior, speed, tables
 
 KINDS = {
     "prior": lambda _: prior.prior(),
-    "synthetic": tables.synthetic,
+    "synthetic": lambda asked: tables.synthetic(asked.replicates, asked.jobs),
     "points": lambda _: tables.points(),
-    "curves": tables.curves,
+    "curves": lambda asked: tables.curves(asked.replicates),
     "collapse": lambda _: tables.collapse(),
     "speed": lambda _: speed.speed(),
+    "figure": lambda _: figure.figure(),
 }
 
 
@@ -24,12 +25,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forecasting", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
     parser.add_argument("--replicates", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=1, help="processes of the table of known worlds")
     arguments = parser.parse_args()
     names = " ".join(arguments.tables)
     print(f"`python -m benchmarks.forecasting {names}`, NumPy {np.__version__}, {os.cpu_count()} CPUs, one thread.", flush=True)
     for name in arguments.tables:
         start = time.perf_counter()
-        lines = KINDS[name](arguments.replicates)
+        lines = KINDS[name](arguments)
         print(f"\n### {name}, {time.perf_counter() - start:.0f} s\n\n" + "\n".join(lines), flush=True)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["adjusted", "e_value"]
+from .errors import RunError
+
+__all__ = ["adjusted", "check_level", "e_value"]
 
 
 def e_value(p: float) -> float:
@@ -31,5 +33,11 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p)[::-1]
     found = np.empty(len(p))
-    found[order] = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
+    found[order] = np.minimum.accumulate(p[order] * (len(p) / np.arange(len(p), 0, -1)))
     return [float(each) for each in np.minimum(found, 1.0)]
+
+
+def check_level(level: float) -> None:
+    """Refuse a level that is no one-sided test's."""
+    if not 0.5 < level < 1:
+        raise RunError(f"a level of {level:g} is no one-sided test", "level", "Give a number between 0.5 and 1, such as 0.95")

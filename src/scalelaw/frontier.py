@@ -20,7 +20,7 @@ from .readings import read
 from .response import Array, Edge, Response, respond
 from .trials import Trials
 
-__all__ = ["Edge", "Frontier", "frontier", "kept_setting"]
+__all__ = ["Edge", "Frontier", "frontier", "frontier_at", "kept_setting"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +191,23 @@ def _fixed(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], kept: 
         MappingProxyType(dict(kept)),
         rows,
     )
+
+
+def frontier_at(trials: Trials, over: Sequence[str], hyper: Sequence[str], settings: Mapping[str, float]) -> Frontier:
+    """The fixed frontier at these settings where they name all of `hyper` and were run at two sizes, else at the kept setting.
+
+    Raises:
+        DataError: no setting was run at two sizes.
+    """
+    own = {name: settings[name] for name in hyper if name in settings}
+    if own and len(own) == len(hyper):
+        try:
+            found = frontier(trials, over=over, hyper=hyper, fixed=True, settings=own)
+            if len(found.trials) >= 2:
+                return found
+        except DataError:
+            pass
+    return frontier(trials, over=over, hyper=hyper, fixed=True)
 
 
 def kept_setting(

@@ -42,7 +42,7 @@ else:
 
     sa, database = _Late("sqlalchemy"), _Late("._store")
 
-__all__ = ["Ingested", "Store", "find_run", "load"]
+__all__ = ["Ingested", "Store", "find_run", "find_runs", "load"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -260,29 +260,58 @@ def _read(
 def find_run(
     run: str | Path, data: Trials | None = None, mapping: Mapping[str, str] | str | None = None, outcome: str | None = None
 ) -> Trials:
-    """RUN: one run as a table of one row: a file that holds one row, or the id of a trial in `data` (or how it begins).
+    """RUN: one run as a table of one row, see `find_runs`.
 
     Raises:
-        RunError: no such file or trial, an id that fits several, or a file of several rows.
+        RunError: as `find_runs`, and where that finds several.
+    """
+    table = find_runs(run, data, mapping, outcome)
+    if len(table) != 1:
+        what = f"holds {len(table)} rows where one run belongs"
+        raise RunError(what, str(run), "Keep the row of the run to be judged")
+    return table
+
+
+def find_runs(
+    run: str | Path, data: Trials | None = None, mapping: Mapping[str, str] | str | None = None, outcome: str | None = None
+) -> Trials:
+    """RUN as a table: a file, or trials in `data` by their ids (or how these begin, with commas between) or by a condition
+    that they meet, such as `width == 1024`; of the latter those that finished or diverged.
+
+    Raises:
+        RunError: no such file or trial, an id that fits several, or a condition that no run meets or that cannot be read.
         DataError: the file's contents are wrong.
     """
     path = Path(run)
     if path.exists():
-        path, table = _read(path, mapping, outcome, data.hyper if data is not None else ())
-        if len(table) != 1:
-            raise RunError(f"holds {len(table)} rows where one run belongs", str(path), "Keep the row of the run to be judged")
-        return table
+        return _read(path, mapping, outcome, data.hyper if data is not None else ())[1]
+    if data is not None and any(sign in str(run) for sign in "=<>"):
+        try:
+            met = data.where(str(run))
+        except DataError as error:
+            raise RunError(error.what, str(run), error.mend) from error
+        ended = np.isfinite(met.numbers("loss")) | (met["status"] == Status.DIVERGED.name)
+        if not ended.any():
+            raise RunError("no run in DATA that finished or diverged meets this", str(run), "Loosen the condition")
+        return met.where(ended)
     known: list[str] = [str(name) for name in data["id"]] if data is not None and "id" in data else []
-    exact = [place for place, name in enumerate(known) if name == str(run)]
-    found = exact or [place for place, name in enumerate(known) if name.startswith(str(run))]
-    if data is not None and len(found) == 1:
-        return data.where(np.arange(len(data)) == found[0])
+    places = [_trial(name.strip(), known) for name in str(run).split(",")]
+    assert data is not None
+    return data.where(np.array(places))
+
+
+def _trial(run: str, known: Sequence[str]) -> int:
+    """The place of the id that is `run` or begins so."""
+    exact = [place for place, name in enumerate(known) if name == run]
+    found = exact or [place for place, name in enumerate(known) if name.startswith(run)]
+    if len(found) == 1:
+        return found[0]
     if found:
         some = ", ".join(known[place] for place in found[:5])
-        raise RunError(f"{len(found)} trials have ids that begin so: {some}", str(run), "Give more of the id")
-    close = near(str(run), known)
+        raise RunError(f"{len(found)} trials have ids that begin so: {some}", run, "Give more of the id")
+    close = near(run, known)
     hint = f"Did you mean {close!r}? " if close else ""
-    raise RunError("there is no such file, and no trial with this id", str(run), f"{hint}Give a file of one row, or a trial's id")
+    raise RunError("there is no such file, and no trial with this id", run, f"{hint}Give a file of one row, or a trial's id")
 
 
 def _is_store(path: Path) -> bool:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ._evidence import e_value
+from ._evidence import check_level, e_value
 from .cells import default_over
 from .diagnostics import Finding
-from .errors import DataError, RunError
+from .errors import RunError
 from .estimate import number
 from .forecast import Forecast, forecast
-from .frontier import Frontier, frontier
+from .frontier import frontier, frontier_at
 from .laws import Law
 from .notation import quantity
 from .stack import Mixture
@@ -150,15 +150,14 @@ def check(
         RunError: the run has no loss, no size, or a value that is not a positive number.
         DataError: the data carry no law.
     """
-    if not 0.5 < level < 1:
-        raise RunError(f"a level of {level:g} is no one-sided test", "level", "Give a number between 0.5 and 1, such as 0.95")
+    check_level(level)
     row = columns_of(run)
     others = without(data, row)
     over, at = places(others, row, over)
     edge = frontier(others, over=over, hyper=hyper)
     settings = settings_of(others, row)
     if fixed:
-        edge = _kept(others, over, edge.hyper, {name: settings[name] for name in edge.hyper if name in settings})
+        edge = frontier_at(others, over, edge.hyper, settings)
     expected = forecast(edge, at, law=law, level=2 * level - 1)
     return judge(expected, row, settings, level)
 
@@ -289,18 +288,6 @@ def _over(data: Trials, row: Mapping[str, Any], over: str | Sequence[str] | None
     if not any(name in data.varying(data.scales) for name in shared):
         raise RunError(f"the run has no {' or '.join(found)}", "run", f"Add {', '.join(found)} to it")
     return default_over(data, shared)
-
-
-def _kept(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], own: Mapping[str, float]) -> Frontier:
-    """The fixed frontier at the run's own setting where that was run at two sizes, else at the kept setting."""
-    if own and len(own) == len(hyper):
-        try:
-            found = frontier(trials, over=over, hyper=hyper, fixed=True, settings=own)
-            if len(found.trials) >= 2:
-                return found
-        except DataError:
-            pass
-    return frontier(trials, over=over, hyper=hyper, fixed=True)
 
 
 def _detectable(expected: Forecast, visible: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,7 @@ __all__ = [
     "naming",
     "new",
     "read",
+    "read_judged",
     "read_run",
     "share",
 ]
@@ -112,13 +113,24 @@ def read_run(run: str, trials: Trials, mapping: str | None = None, outcome: str 
     """RUN as a table of one row, read with the names that --map gives, or with its own where it does not use those."""
     from ..store import find_run
 
+    return _found(find_run, run, trials, mapping, outcome)
+
+
+def read_judged(run: str, trials: Trials, mapping: str | None = None, outcome: str | None = None) -> Trials:
+    """The same where RUN may be several runs."""
+    from ..store import find_runs
+
+    return _found(find_runs, run, trials, mapping, outcome)
+
+
+def _found(find: Callable[..., Trials], run: str, trials: Trials, mapping: str | None, outcome: str | None) -> Trials:
     try:
-        return find_run(run, trials, mapping, outcome)
+        return find(run, trials, mapping, outcome)
     except DataError:
         if mapping is None:
             raise
         with contextlib.suppress(InputError):
-            return find_run(run, trials)
+            return find(run, trials)
         raise
 
 

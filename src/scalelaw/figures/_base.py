@@ -53,6 +53,8 @@ class Role(enum.Enum):
     JUDGED = "a run that was judged and is not off the law"
     KEPT = "the setting that was kept from the small runs"
     CLIFF = "where half the runs fail"
+    IDEAL = "what forecasts would show whose intervals hold as often as they say"
+    OTHER = "another method, for comparison"
     FAILED = "settings that diverged, stayed at chance, or ended far above the best case"
 
 

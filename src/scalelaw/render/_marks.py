@@ -86,7 +86,8 @@ def _look(pen: Pen, role: Role, shape: Shape, stroke: Stroke) -> dict[str, Any]:
     if role is Role.FAILED:
         return {"marker": marker, "color": stroke.colour, "linewidths": stroke.width}
     cells = pen.panel.x.scale == "cells"
-    filled = role in (Role.FORECAST, Role.MISSED, Role.JUDGED) or (role is Role.BEST and shape is Shape.CLOSED and not cells)
+    solid = role in (Role.FORECAST, Role.MISSED, Role.JUDGED, Role.OTHER) or (role is Role.BEST and not cells)
+    filled = solid and shape is Shape.CLOSED
     edge = pen.theme.paper if role is Role.MISSED else stroke.colour
     inside = stroke.colour if filled else "none" if shape is Shape.OPEN else pen.theme.paper
     return {"marker": marker, "facecolors": inside, "edgecolors": edge, "linewidths": 0.9}

@@ -36,7 +36,7 @@ def draw(figure: FigureData, theme: Theme) -> Figure:
         left = column * size.width + size.left
         bottom = height - (row + 1) * size.height + size.bottom
         # Long names of rows need more room than numbers.
-        names = [len(tick.label) for tick in panel.y.ticks] if panel.y.scale == "cells" else []
+        names = [len(line) for tick in panel.y.ticks for line in tick.label.split("\n")] if panel.y.scale == "cells" else []
         more = 0.055 * max(0, max(names, default=0) - 5)
         left += more
         inner = (size.width - size.left - more - size.right, size.height - size.bottom - size.top)

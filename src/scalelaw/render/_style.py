@@ -79,6 +79,8 @@ def _strokes(ink: str, muted: str, alarm: str, law: str) -> dict[Role, Stroke]:
         Role.JUDGED: Stroke(law, 1.2, marker="D", size=5.0),
         Role.KEPT: Stroke(muted, 1.1, (1.2, 1.8)),
         Role.CLIFF: Stroke(alarm, 1.4, (5.0, 1.6)),
+        Role.IDEAL: Stroke(muted, 1.1, (1.2, 1.8)),
+        Role.OTHER: Stroke(ink, 1.3, (4.0, 2.2), marker="o", size=4.6),
         Role.FAILED: Stroke(alarm, 0.9, marker="x", size=4.0),
     }
 
