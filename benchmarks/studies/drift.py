@@ -70,7 +70,8 @@ def _law(rows: Trials) -> tuple[Estimate, Estimate] | None:
         found = optimum(rows, over="width", hyper=RATE)[RATE]
     except ScalelawError:
         return None
-    middle = found.at({"width": 32})
+    widths = np.unique(rows.numbers("width"))
+    middle = found.at({"width": float(widths[len(widths) // 2])})
     half = (math.log(middle.high) - math.log(middle.low)) / 2
     value = math.log(middle.value)
     return Estimate(value, value - half, value + half, middle.level), found.exponent()
