@@ -43,7 +43,8 @@ class Mistuning:
 
     Args:
         name: the hyperparameter. kept, best: at the largest size where it was kept, and what the sweeps make the best there.
-        p_value: of no drift, two-sided; adjusted: for the number of hyperparameters (Holm). level: of the test.
+        p_value: of no drift, more readily found where it is expected; adjusted: for the number of hyperparameters (Holm).
+        level: of the test.
         swept: the scales with three or more settings. directions: of scale that they span; with 0 the one sweep is tested.
         largest: the largest scale at the kept setting. excess: ln loss lost there, with its 90 % interval.
         likely: probability that it is worth a warning, more than 0.2 %.
