@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scalelaw._drifting import PICKED, TAU, TAU_SD, Moves, Swept, moves, rounding_of
 from scalelaw._sweeps import swept
 from scalelaw._unseen import Lever, absorbed, fitted, unseen
 from scalelaw.diagnostics import diagnose
@@ -41,13 +42,18 @@ def ladder(
     skew: float = SKEW,
     ratio: float = 2.0,
     noise: float = NOISE,
+    retuned: bool = False,
 ) -> Trials:
-    """Six sizes at four ratios of tokens, one rate kept; at some sizes five rates, a factor 2 apart, at one of the ratios."""
+    """Six sizes at four ratios of tokens, one rate kept; at some sizes five rates, a factor 2 apart, at one of the ratios.
+
+    Retuned: at every scale the rate of one grid of factors of 2 that is nearest to its best is kept.
+    """
     columns: dict[str, list[float]] = {name: [] for name in (*OVER, "learning_rate", "loss")}
     for i, size in enumerate(SMALL * ratio ** np.arange(6)):
         for j, tokens in enumerate(size * np.array([5.0, 10.0, 20.0, 40.0])):
             top = -drift * math.log(size / SMALL) + tau * random.normal()
-            rates = math.log(2) * np.arange(-2, 3) if i in sweeps and j == 2 else np.zeros(1)
+            kept = math.log(2) * round(top / math.log(2)) if retuned else 0.0
+            rates = kept + (math.log(2) * np.arange(-2, 3) if i in sweeps and j == 2 else np.zeros(1))
             away = rates - top
             cost = CURVATURE * (0.5 * away**2 if skew == 0 else (np.exp(skew * away) - 1 - skew * away) / skew**2)
             loss = best(size, tokens) * np.exp(cost + noise * random.normal(size=len(away)))
@@ -200,6 +206,76 @@ def test_drift_is_found_and_tuned_ladders_are_left_alone(skew: float) -> None:
                 assert found.largest == {"parameters": 32 * SMALL, "tokens": 1280 * SMALL}
     assert fired[0.0] <= 4
     assert fired[DRIFT] >= 26
+
+
+STEP = math.log(2)
+
+
+def sweeps_at(x: np.ndarray, prior: Moves) -> Swept:
+    """Scales swept to 0.1 nat each."""
+    none, rounding = np.zeros((len(x), len(x))), rounding_of(STEP, 0.0)
+    error = 0.1**2 * np.eye(len(x))
+    return Swept(x, x[0], error, 8.0, law=none, rounding=rounding, nats=np.ones(x.shape[1]), prior=prior)
+
+
+def drawn(random: np.random.Generator, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Lowest points less the kept setting, in worlds as the test expects them."""
+    tau = TAU * math.exp(TAU_SD * random.normal())
+    off = random.uniform(-0.5, 0.5) * STEP if random.random() < PICKED else 0.0
+    return off + (x - x[0]) @ slope + tau * random.normal(size=len(x)) + 0.1 * random.normal(size=len(x))
+
+
+@pytest.mark.parametrize("scales", [[0.0, 1.4], [0.0, 1.4, 2.8], [0.0, 0.7, 1.4, 2.1, 2.8, 3.5]])
+def test_false_alarms_are_as_many_as_said_where_worlds_are_as_expected(scales: list[float]) -> None:
+    x = np.array(scales)[:, None]
+    swept_scales = sweeps_at(x, moves("learning_rate", ("parameters",), np.ones(1), ruled=False))
+    random = np.random.default_rng(0)
+    p = np.array([swept_scales.slope(drawn(random, x, np.zeros(1))).p_value for _ in range(500)])
+    for level in (0.05, 0.2):
+        assert abs(np.mean(p < level) - level) < 3.3 * math.sqrt(level * (1 - level) / 500)
+
+
+def test_power_is_as_said_and_larger_where_drift_is_expected() -> None:
+    x = np.array([[0.0], [1.4]])
+    said, found = {}, {}
+    for name in ("learning_rate", "weight_decay"):
+        swept_scales = sweeps_at(x, moves(name, ("parameters",), np.ones(1), ruled=False))
+        for slope in (-0.3, 0.3):
+            said[name, slope] = swept_scales.power((x * slope)[:, 0], 0.95)
+            random = np.random.default_rng(1)
+            p = [swept_scales.slope(drawn(random, x, np.array([slope]))).p_value for _ in range(300)]
+            found[name, slope] = float(np.mean(np.array(p) < 0.05))
+    for key, value in said.items():
+        assert found[key] == pytest.approx(value, abs=0.09)
+    assert said["learning_rate", -0.3] > said["learning_rate", 0.3] + 0.1
+    # Nothing is known beforehand of weight decay: the plain two-sided test.
+    assert said["weight_decay", -0.3] == pytest.approx(said["weight_decay", 0.3], abs=0.06)
+    assert said["learning_rate", 0.3] < said["weight_decay", 0.3] < said["learning_rate", -0.3]
+
+
+def test_two_directions_of_scale_are_tested_at_once() -> None:
+    x = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
+    swept_scales = sweeps_at(x, moves("learning_rate", ("parameters", "tokens"), np.ones(2), ruled=False))
+    random = np.random.default_rng(2)
+    assert swept_scales.directions == 2
+    null = [swept_scales.slope(drawn(random, x, np.zeros(2))).p_value < 0.05 for _ in range(400)]
+    assert 0.015 < np.mean(null) < 0.09
+    assert swept_scales.power(x @ np.array([-0.4, 0.0]), 0.95) > 0.85
+    assert swept_scales.power(x @ np.array([0.0, 0.4]), 0.95) > 0.6
+
+
+def test_what_settings_scatter_about_their_law_is_not_rounding_in_common() -> None:
+    assert rounding_of(STEP, 0.0) == pytest.approx(STEP**2 / 12)
+    assert rounding_of(STEP, STEP**2 / 12) == 0.0
+    # A rate per scale picked off a grid of factors of 2, as the best falls with size: tuned as well as such a grid lets it be.
+    fired = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        response = respond(ladder(random, (0, 3), drift=0.4, retuned=True), OVER, ("learning_rate",))
+        assert response is not None
+        (found,) = mistuned(response)
+        fired += found.fires
+    assert fired <= 4
 
 
 def test_one_sweep_at_the_top_is_tested_by_itself() -> None:

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from .cells import Cell
 from .response import Response
 
-__all__ = ["Sweeps", "swept"]
+__all__ = ["CUBIC", "Sweeps", "swept"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 # Standard deviation between scales of the curvature, and mean and standard deviation of the cubic, all in units of H.
 _BETWEEN = 0.3
-_CUBIC = {"learning_rate": (0.06, 0.06)}
+CUBIC = {"learning_rate": (0.06, 0.06)}
 _ANY = (0.0, 0.15)
 # What a scale's runs leave open of its lowest point is held to so many nats of the response's.
 _LOOSE = 1.5
@@ -101,7 +101,7 @@ class _Fit:
         H = response.hessian
         self.unit = np.array([np.sqrt(H[i, i] * H[j, j]) for i, j in self.pairs])
         own = [n for n, (i, j) in enumerate(self.pairs) if i == j]
-        prior = [_CUBIC.get(name, _ANY) for name in self.hyper]
+        prior = [CUBIC.get(name, _ANY) for name in self.hyper]
         self.k_mean = np.array([mean for mean, _ in prior]) * self.unit[own]
         self.k_sd = np.array([sd for _, sd in prior]) * self.unit[own]
         if not cubic:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._drifting import Slope, power, slope
+from ._drifting import Slope, Swept, moves, rounding_of
 from ._sweeps import Sweeps, swept
 from .axis import axis_of
 from .cells import Cell
@@ -30,10 +30,11 @@ Array: TypeAlias = NDArray[np.float64]
 # The excess at the largest size that a power is stated for: such a ladder looks clean, and forecasts from it fail.
 EXCESS = 0.01
 _DRAWS = 2000
-# A drift that costs less than this at the sizes where the setting was kept is none: sizes swept elsewhere may lie far off it.
-_WORTH = 0.002
-# Standard deviation of ln loss of one run before the sweeps' residuals speak, with the weight of one degree of freedom.
-_NOISE, _NOISE_DEGREES = 0.003, 1.0
+# A warning is worth its interruption where the kept setting costs more than this, two to one: sizes swept elsewhere may lie far
+# off it, and sizes that scatter more than expected are taken for drift, but cost little.
+_WORTH, _SURE = 0.002, 2 / 3
+# Standard deviation of ln loss of one run before the sweeps' residuals speak, with the weight of two degrees of freedom.
+_NOISE, _NOISE_DEGREES = 0.003, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,11 @@ class Mistuning:
 
     Args:
         name: the hyperparameter. kept, best: at the largest size where it was kept, and what the sweeps make the best there.
-        p_value: of no drift, two-sided; adjusted: for the number of hyperparameters (Holm). level: of the test.
+        p_value: of no drift, more readily found where it is expected; adjusted: for the number of hyperparameters (Holm).
+        level: of the test.
         swept: the scales with three or more settings. directions: of scale that they span; with 0 the one sweep is tested.
         largest: the largest scale at the kept setting. excess: ln loss lost there, with its 90 % interval.
+        likely: probability that it is worth a warning, more than 0.2 %.
         power: probability that this test finds a drift whose excess there is 1 %.
     """
 
@@ -58,13 +61,14 @@ class Mistuning:
     directions: int
     largest: Mapping[str, float]
     excess: Estimate
+    likely: float
     power: float
     _kept: _Kept = field(repr=False)
 
     @property
     def fires(self) -> bool:
-        """Whether drift was found, and costs anything where the setting was kept."""
-        return self.adjusted <= 1 - self.level and self.excess.value > _WORTH
+        """Whether drift was found, and probably costs something where the setting was kept."""
+        return self.adjusted <= 1 - self.level and self.likely > _SURE
 
     def costs(self, points: Sequence[Mapping[str, float]], count: int = _DRAWS) -> Array:
         """Draws of the ln loss that the kept setting loses at scales, `(count, points)`."""
@@ -81,6 +85,7 @@ class Mistuning:
             "fires": self.fires,
             "p_value": self.p_value,
             "adjusted": self.adjusted,
+            "likely": self.likely,
             "power": self.power,
             "largest": dict(self.largest),
             "kept": number(self.kept),
@@ -126,17 +131,30 @@ def _test(response: Response, sweeps: Sweeps, j: int, kept: float | None, level:
         return None
     over, cells = response.over, [sweeps.cells[c] for c in rows]
     x, nats = _logs(over, [cell.point for cell in cells]), hull(over, np.zeros((1, len(over)))).nats
-    rule = _rule(over, alone, j, kept, response.hyper[j])
+    rule = _Rule.of(over, alone, j, kept, response.hyper[j])
     variance, degrees = sweeps.noise(_NOISE**2, _NOISE_DEGREES)
-    error = sweeps.error(j, variance)[np.ix_(rows, rows)]
     step = float(np.median([_step(cell.z[:, j]) for cell in cells]))
-    y = sweeps.best[rows, j] - _value(rule, x)
-    tested = slope(y, x, error, degrees, step=step, nats=nats, scatter=scatter)
+    every = _logs(over, [cell.point for cell in response.cells])
+    start = every[int(np.argmin(every @ nats))]
+    prior = moves(response.hyper[j], over, nats, ruled=bool(np.any(np.abs(rule.slope) > 1e-6)))
+    test = Swept(
+        x,
+        start,
+        sweeps.error(j, variance)[np.ix_(rows, rows)],
+        degrees,
+        law=rule.covariance(x),
+        rounding=rounding_of(step, rule.scatter),
+        nats=nats,
+        prior=prior,
+        scatter=scatter,
+    )
+    tested = test.slope(sweeps.best[rows, j] - rule.value(x))
     largest = max((cell.point for cell in alone), key=lambda point: float(_logs(over, [point])[0] @ nats))
     own = _Kept(response, j, tested)
     here = _logs(over, [largest])
-    used, axis = float(_value(rule, here)[0]), axis_of(response.hyper[j])
+    used, axis = float(rule.value(here)[0]), axis_of(response.hyper[j])
     best = _estimate(used + tested.draw(here, _DRAWS, np.random.default_rng(0))[:, 0], 0.9)
+    costs = own.costs([largest], _DRAWS)[:, 0]
     size = math.sqrt(2 * EXCESS / float(response.hessian_at(largest)[j, j]))
     return Mistuning(
         name=response.hyper[j],
@@ -148,8 +166,9 @@ def _test(response: Response, sweeps: Sweeps, j: int, kept: float | None, level:
         swept=tuple(cell.point for cell in cells),
         directions=tested.directions,
         largest=largest,
-        excess=_estimate(own.costs([largest], _DRAWS)[:, 0], 0.9),
-        power=power(size * _way(response, x, here, nats), x, error, degrees, step=step, nats=nats, level=level),
+        excess=_estimate(costs, 0.9),
+        likely=float(np.mean(costs > _WORTH)),
+        power=test.power(-size * _way(x - start, here[0] - start, prior.along, nats), level, tested.chances),
         _kept=own,
     )
 
@@ -172,26 +191,52 @@ class _Kept:
         return np.stack(each, axis=1) * np.exp(CURVATURE_SD * random.standard_normal((count, 1)))
 
 
-def _way(response: Response, x: Array, here: Array, nats: Array) -> Array:
-    """How far along from the smallest scale of all to `here` the swept scales lie, as a share of the way."""
-    start = min(float(each @ nats) for each in _logs(response.over, [cell.point for cell in response.cells]))
-    return (x @ nats - start) / max(float(here[0] @ nats) - start, 1e-9)
+@dataclass(frozen=True, eq=False)
+class _Rule:
+    """The law of a ladder's own settings: a line in ln scale, through one that was kept level.
+
+    Args:
+        middle: ln scale, `(columns,)`. level: coordinate there. slope: `(columns,)`.
+        scatter: variance of the settings about it, as of a rate per size picked off a grid; 0 for one that was kept.
+        unit: covariance of the line's value and slope for a scatter of 1, `(1 + columns, 1 + columns)`.
+    """
+
+    middle: Array
+    level: float
+    slope: Array
+    scatter: float
+    unit: Array
+
+    @classmethod
+    def of(cls, over: tuple[str, ...], alone: Sequence[Cell], j: int, kept: float | None, name: str) -> _Rule:
+        """Of the scales with a single setting, or of one that was kept at all."""
+        x = _logs(over, [cell.point for cell in alone])
+        middle = x.mean(axis=0)
+        if kept is not None:
+            level = float(axis_of(name).coordinate(np.array(kept)))
+            return cls(middle, level, np.zeros(len(over)), 0.0, np.zeros((1 + len(over),) * 2))
+        values = np.array([float(np.mean(cell.z[:, j])) for cell in alone])
+        design = np.concatenate([np.ones((len(x), 1)), x - middle], axis=1)
+        found, _, rank, _ = np.linalg.lstsq(design, values - values.mean(), rcond=1e-6)
+        rest = values - values.mean() - design @ found
+        scatter = float(rest @ rest) / max(len(x) - int(rank), 1)
+        unit = np.asarray(np.linalg.pinv(design.T @ design, rcond=1e-10, hermitian=True), dtype=np.float64)
+        return cls(middle, values.mean() + float(found[0]), found[1:], scatter, unit)
+
+    def value(self, x: Array) -> Array:
+        """Coordinates at ln scales `(points, columns)`."""
+        return self.level + (x - self.middle) @ self.slope
+
+    def covariance(self, x: Array) -> Array:
+        """Of the values, `(points, points)`."""
+        design = np.concatenate([np.ones((len(x), 1)), x - self.middle], axis=1)
+        return self.scatter * design @ self.unit @ design.T
 
 
-def _rule(over: tuple[str, ...], alone: Sequence[Cell], j: int, kept: float | None, name: str) -> Array:
-    """The kept setting's coordinate as a line in ln scale, `(1 + columns,)`: a constant, or what fits a recipe that moves."""
-    if kept is not None:
-        return np.append(float(axis_of(name).coordinate(np.array(kept))), np.zeros(len(over)))
-    values = np.array([float(np.mean(cell.z[:, j])) for cell in alone])
-    if np.ptp(values) < 1e-6:
-        return np.append(values[0], np.zeros(len(over)))
-    x = _logs(over, [cell.point for cell in alone])
-    found = np.linalg.lstsq(x - x.mean(axis=0), values - values.mean(), rcond=1e-6)[0]
-    return np.append(values.mean() - x.mean(axis=0) @ found, found)
-
-
-def _value(rule: Array, x: Array) -> Array:
-    return rule[0] + x @ rule[1:]
+def _way(x: Array, whole: Array, *along: Array) -> Array:
+    """What share of a whole way each of the ways x is, `(points,)`, in the first direction in which it leads anywhere."""
+    found = next((each for each in along if whole @ each > 1e-6), along[-1])
+    return x @ found / max(float(whole @ found), 1e-6)
 
 
 def _values(cell: Cell, j: int) -> int:

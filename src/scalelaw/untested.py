@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._drifting import TAU
+from ._drifting import EXPONENT, EXPONENT_SD, OTHER_SD, SIZES, Swept, moves, rounding_of
 from ._unseen import Absorbed, Lever, absorbed, fitted, levers, unseen
 from .estimate import Estimate, number
 from .frontier import Edge, Frontier
@@ -36,14 +36,13 @@ __all__ = ["Sweep", "Untested", "Widening", "settling_sweep", "untested", "widen
 Array: TypeAlias = NDArray[np.float64]
 
 _DRAWS = 2000
-_EXPONENT, _EXPONENT_SD, _OVER_TOKENS = -0.4, 0.2, 0.3
 _CURVATURE, _CURVATURE_SD = 0.03, 0.4
-# ln N per ln of a scale column along which a kept setting drifts; with parameters, the tokens are in the published exponents.
-_SIZES = {"parameters": 1.0, "width": 2.0, "compute": 0.5, "embedding_parameters": 1.0, "depth": 1.0}
 _SHAPES = {"linear": 1, "quadratic": 2, "cubic": 3}
 _RATES = 5
 # Variance of a bowl's lowest point where curvature and skew are estimated with it, against that of a known parabola.
 _UNKNOWN_SHAPE = 2.0
+# Degrees of freedom of the noise that two sweeps of five rates leave.
+_NOISE_DEGREES = 5.0
 
 
 @dataclass(frozen=True)
@@ -136,12 +135,17 @@ class Widening:
 
 @dataclass(frozen=True, eq=False)
 class _Drift:
-    """The prior: draws of the exponent's square times the curvature, per ln size from the smallest."""
+    """The prior: draws of the exponent's square times the curvature, per ln size from the smallest.
+
+    Args:
+        ruled: the rate was made to change with size.
+    """
 
     column: str
     start: float
     reach: float
     strength: Array
+    ruled: bool
 
     def shape(self, points: Mapping[str, Array]) -> Array:
         """Excess along the way, 1 at the largest size of the ladder."""
@@ -222,12 +226,23 @@ def settling_sweep(edge: Frontier) -> Sweep | None:
     noise = edge.run_sd or 0.004
     step = math.log(2.0)
     spread = step * math.sqrt(sum((k - (_RATES - 1) / 2) ** 2 for k in range(_RATES)))
-    error = _UNKNOWN_SHAPE * (noise / (_CURVATURE * spread)) ** 2
-    sd = math.sqrt(2 * (TAU**2 + error) + step**2 / 24)
-    chosen, chance = sizes[-1], 0.0
+    error, nats = _UNKNOWN_SHAPE * (noise / (_CURVATURE * spread)) ** 2, np.array([SIZES.get(drift.column, 1.0)])
+    chosen, chance, start = sizes[-1], 0.0, np.array([drift.start])
     for size in sizes[-3:] if len(sizes) > 3 else sizes[-1:]:
-        away = math.sqrt(2 * EXCESS / _CURVATURE) * (math.log(size) - drift.start) / drift.reach
-        chosen, chance = size, 0.5 * math.erfc(-(away / sd - 1.96) / math.sqrt(2))
+        x = np.array([start, [math.log(size)]])
+        prior = moves("learning_rate", (drift.column,), nats, ruled=drift.ruled)
+        test = Swept(
+            x,
+            start,
+            error * np.eye(2),
+            _NOISE_DEGREES,
+            law=np.zeros((2, 2)),
+            rounding=rounding_of(step, 0.0),
+            nats=nats,
+            prior=prior,
+        )
+        away = math.sqrt(2 * EXCESS / _CURVATURE) * (x - start)[:, 0] / drift.reach
+        chosen, chance = size, test.power(-away, 0.95)
         if chance >= 0.9:
             break
     points = tuple(_cheapest(edge, drift.column, size) for size in (sizes[0], chosen))
@@ -239,18 +254,18 @@ def _drift(edge: Frontier) -> _Drift | None:
     varies = [name for name in edge.over if np.ptp(np.log(edge.trials.numbers(name))) > 1e-6]
     if not varies:
         return None
-    column = next((name for name in varies if name in _SIZES), varies[0])
+    column = next((name for name in varies if name in SIZES), varies[0])
     x = np.log(edge.trials.numbers(column))
     random = np.random.default_rng(0)
     # A rate that was made to change with size follows somebody's rule: right on average.
     ruled = any(name == "learning_rate" for name in edge.source.finished.varying(edge.source.hyperparameters))
-    if column in _SIZES:
-        p = (0.0 if ruled else _EXPONENT) + _EXPONENT_SD * random.standard_normal(_DRAWS)
+    if column in SIZES:
+        p = (0.0 if ruled else EXPONENT) + EXPONENT_SD * random.standard_normal(_DRAWS)
     else:
-        p = _OVER_TOKENS * random.standard_normal(_DRAWS)
+        p = OTHER_SD * random.standard_normal(_DRAWS)
     curvature = _CURVATURE * np.exp(_CURVATURE_SD * random.standard_normal(_DRAWS))
     reach = float(np.ptp(x))
-    return _Drift(column, float(x.min()), reach, 0.5 * curvature * (p * _SIZES.get(column, 1.0) * reach) ** 2)
+    return _Drift(column, float(x.min()), reach, 0.5 * curvature * (p * SIZES.get(column, 1.0) * reach) ** 2, ruled)
 
 
 def _likelihood(excess: Array, seen: Absorbed, lever: Lever) -> Array:
