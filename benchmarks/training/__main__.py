@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalelaw.train.count import flops
-from scalelaw.train.worker import single_thread_environment
+from scalelaw.train.device import single_thread_environment
 
 from .contestants import spec
 

@@ -104,8 +104,8 @@ class Ran:
 
     def of(self, chosen: Sequence[int]) -> Ran:
         """Of some of the networks; the tensors stay those of all."""
-        starts, ends, metrics = ([each[place] for place in chosen] for each in (self.starts, self.ends, self.metrics))
-        return Ran(self.losses[:, list(chosen)], starts, ends, self.parameters, metrics)
+        starts, ends = ([each[place] for place in chosen] for each in (self.starts, self.ends))
+        return Ran(self.losses[:, list(chosen)], starts, ends, self.parameters, [self.metrics[place] for place in chosen])
 
 
 def run_all(specs: Sequence[TrialSpec], asked: Asked | None = None) -> list[Trial]:
