@@ -77,10 +77,8 @@ def run(
         storage: path of the store; made if absent.
         engine: a member of `engines/`.
         max_parallel: at most so many batches at once; default: what the engine can.
-        device: what to train on: cpu, gpu or tpu. None takes what JAX_PLATFORMS says, else the processor. On an accelerator all
-            rates and seeds of a shape are one batch.
-        witnesses: whether trials also tell what goes on inside while they train: more metrics, the same losses. Trials that are
-            done already are not trained again for it.
+        device: what to train on: cpu, gpu or tpu. None takes what JAX_PLATFORMS says, else the processor.
+        witnesses: whether trials also tell what goes on inside: more metrics, the same losses. None is trained again for it.
         on_event: called in this thread with each event.
         retries: how often a trial whose worker vanished is trained again before it is LOST.
 
