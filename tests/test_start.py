@@ -71,6 +71,7 @@ def test_layers_of_another_shape_start_afresh() -> None:
     np.testing.assert_array_equal(started["weight1"], kept["weight1"])
     np.testing.assert_array_equal(started["weight2"], drawn["weight2"])
     assert started["bias2"].shape == (3,)
+    assert not np.shares_memory(started["weight1"], kept["weight1"]), "training may overwrite what it is handed"
 
 
 def test_a_parent_is_trained_once_and_a_damaged_file_is_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def starts(recipe: Recipe, scales: list[float], grouped: bool, first: Mapping[st
         values, given = drawn[tensor.name], first.get(tensor.name)
         factor = recipe.parametrisation.start(tensor.kind, recipe.width_ratio) if tensor.std else 1.0
         if given is not None and given.shape == values.shape:
-            copies = [given] * len(scales)
+            copies = [given.copy()] * len(scales)  # what training is handed it may overwrite
         elif tensor.std:
             copies = [values if factor * scale == 1 else values * np.float32(factor * scale) for scale in scales]
         else:
