@@ -3,8 +3,9 @@
     .venv-bench/bin/python -m benchmarks.training [--rounds 5] [--seconds 1.5] [--widths 64,128,256,512,1024,2048]
     .venv-bench/bin/python -m benchmarks.training gpu [--device cpu] [--widths 64,128,256,512,1024,2048,4096,8192]
 
-Every contestant is started once and waits. A round gives each of them one window in turn, so that all see the same moments of
-a shared machine; the figures are medians over the rounds. Built-in trainer: one single-threaded process per core.
+The contestants of a width are started once and wait. A round gives each of them one window in turn, so that all see the same
+moments of a shared machine; products and the FMA limit have a window at every width. The figures are medians over the windows.
+Built-in trainer: one single-threaded process per core.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ class Row:
             child.stdin.write(f"{seconds}\n")
             child.stdin.flush()
         self.rates.append(sum(float(child.stdout.readline()) for child in self.children if child.stdout is not None))
+
+    def stop(self) -> None:
+        """End the processes."""
+        for child in self.children:
+            child.kill()
+            child.communicate()
+        self.children.clear()
 
     @property
     def middle(self) -> float:
@@ -158,20 +166,24 @@ def main() -> None:
     options = parser.parse_args()
     widths = [int(width) for width in options.widths.split(",")]
     table, rivals = rows(widths), busy()
+    peaks = [row for row in table if row.name in ("fma", *MATMULS)]
     try:
-        started = [row for row in table if row.start()]
-        for number in range(options.rounds):
+        limits = [row for row in peaks if row.start()]
+        for width in widths:
+            started = [row for row in table if row not in peaks and row.size == width and row.start()]
+            for number in range(options.rounds):
+                for row in [*started, *(limits if number == 0 else ())]:
+                    row.measure(options.seconds)
             for row in started:
-                row.measure(options.seconds)
-            print(f"round {number + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+                row.stop()
+            print(f"width {width} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
         print(f"{processor()}, {CORES} cores, {platform.system()}; Python {platform.python_version()}\n")
         if rivals > QUIET:
             print(f"Other processes kept {rivals:.1f} cores busy before the start: these figures are not to be quoted.\n")
         report(table, widths)
     finally:
         for row in table:
-            for child in row.children:
-                child.kill()
+            row.stop()
 
 
 if __name__ == "__main__":
