@@ -1,9 +1,11 @@
 """Training speed against PyTorch eager, and as a share of what this machine's matrix products reach.
 
-    .venv-bench/bin/python -m benchmarks.training [--rounds 5] [--seconds 1.5] [--widths 64,256,512,1024]
+    .venv-bench/bin/python -m benchmarks.training [--rounds 5] [--seconds 1.5] [--widths 64,128,256,512,1024,2048]
+    .venv-bench/bin/python -m benchmarks.training gpu [--device cpu] [--widths 64,128,256,512,1024,2048,4096,8192]
 
-Every contestant is started once and waits. A round gives each of them one window in turn, so that all see the same moments of
-a shared machine; the figures are medians over the rounds. Built-in trainer: one single-threaded process per core.
+The contestants of a width are started once and wait. A round gives each of them one window in turn, so that all see the same
+moments of a shared machine; products and the FMA limit have a window at every width. The figures are medians over the windows.
+Built-in trainer: one single-threaded process per core.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scalelaw.train.count import flops
-from scalelaw.train.worker import single_thread_environment
+from scalelaw.train.device import single_thread_environment
 
-from .contestants import spec
+from . import gpu
+from .targets import Target, step_flops
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 QUIET = 0.2
@@ -56,15 +58,17 @@ class Row:
             child.stdin.flush()
         self.rates.append(sum(float(child.stdout.readline()) for child in self.children if child.stdout is not None))
 
+    def stop(self) -> None:
+        """End the processes."""
+        for child in self.children:
+            child.kill()
+            child.communicate()
+        self.children.clear()
+
     @property
     def middle(self) -> float:
         """Median over the rounds."""
         return statistics.median(self.rates) if self.rates else float("nan")
-
-
-def step_flops(width: int) -> float:
-    """FLOPs of one model-step as the trainer counts them: matrix products forward and back, none into the data."""
-    return flops(spec(width)) / 50
 
 
 def rows(widths: list[int]) -> list[Row]:
@@ -101,10 +105,25 @@ def report(table: list[Row], widths: list[int]) -> None:
         cells = " | ".join(f"{value:.0f}" for value in (ours, *others))
         ratios = f"{ours / others[0]:.1f}x | {ours / max(others[:2]):.1f}x"
         print(f"| {width} | {cells} | {ratios} | {100 * share:.0f} % | {100 * bound:.0f} % |")
+    print()
+    for target in targets(found, widths, peak):
+        print(target.told)
     print("\nModel-steps per second; lowest and highest window of each:")
     for row in table:
         if row.rates and row.name in ("scalelaw", "torch_eager"):
             print(f"  {row.name} {row.size}, {row.processes} process(es): {min(row.rates):.0f} .. {max(row.rates):.0f}")
+
+
+def targets(found: dict[tuple[str, int, bool], Row], widths: list[int], peak: float) -> list[Target]:
+    """What is aimed at on a processor, against what was measured."""
+    ours = {width: found["scalelaw", width, True].middle for width in widths}
+    shares = {width: 100 * ours[width] * step_flops(width) / peak for width in widths if 256 <= width <= 1024}
+    times = {width: ours[width] / found["torch_eager", width, False].middle for width in widths}
+    return [
+        Target("widths 256 to 1024: % of the float32 product's peak", 65, shares),
+        Target("widths 64 to 2048: times PyTorch eager one at a time", 2, {w: x for w, x in times.items() if 64 <= w <= 2048}),
+        Target("width 64: times PyTorch eager one at a time", 5, {w: x for w, x in times.items() if w == 64}),
+    ]
 
 
 def busy(seconds: float = 2.0) -> float:
@@ -137,27 +156,34 @@ def processor() -> str:
 
 def main() -> None:
     """Start everybody, run the rounds, print the tables."""
+    if sys.argv[1:2] == ["gpu"]:
+        gpu.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description="Training speed against PyTorch eager.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--widths", default="64,256,512,1024")
+    parser.add_argument("--widths", default="64,128,256,512,1024,2048")
     options = parser.parse_args()
     widths = [int(width) for width in options.widths.split(",")]
     table, rivals = rows(widths), busy()
+    peaks = [row for row in table if row.name in ("fma", *MATMULS)]
     try:
-        started = [row for row in table if row.start()]
-        for number in range(options.rounds):
+        limits = [row for row in peaks if row.start()]
+        for width in widths:
+            started = [row for row in table if row not in peaks and row.size == width and row.start()]
+            for number in range(options.rounds):
+                for row in [*started, *(limits if number == 0 else ())]:
+                    row.measure(options.seconds)
             for row in started:
-                row.measure(options.seconds)
-            print(f"round {number + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+                row.stop()
+            print(f"width {width} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
         print(f"{processor()}, {CORES} cores, {platform.system()}; Python {platform.python_version()}\n")
         if rivals > QUIET:
             print(f"Other processes kept {rivals:.1f} cores busy before the start: these figures are not to be quoted.\n")
         report(table, widths)
     finally:
         for row in table:
-            for child in row.children:
-                child.kill()
+            row.stop()
 
 
 if __name__ == "__main__":

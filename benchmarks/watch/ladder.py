@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalelaw.store import Store
-from scalelaw.train.worker import single_thread_environment
+from scalelaw.train.device import single_thread_environment
 from scalelaw.trial import Status, Trial, TrialSpec, Value
 
 WIDTHS = (16, 22, 32, 45, 64, 90, 128)

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .store import Store as Store
     from .store import load as load
     from .study import Grid as Grid
+    from .study import Parent as Parent
     from .study import Study as Study
     from .study import read_study as read_study
     from .train import train as train
@@ -102,6 +103,7 @@ _HOME = {
     "InputError": "errors",
     "Kept": "lookahead",
     "Optima": "optimum",
+    "Parent": "study",
     "Redrawn": "redraw",
     "RunSummary": "run",
     "Runs": "curves",

@@ -99,6 +99,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("task", "", "", Kind.IDENTITY, ("dataset",), text=True),
         Quantity("model", "", "", Kind.IDENTITY, ("architecture",), text=True),
         Quantity("recipe", "", "", Kind.IDENTITY, ("arm",), text=True),
+        Quantity("init_from", "", "", Kind.IDENTITY, ("pretrained_on",), text=True),
         Quantity("id", "", "", Kind.IDENTITY, ("run_id", "trial_id"), text=True),
     )
 }

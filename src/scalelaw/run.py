@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import math
 import signal
 import threading
@@ -11,18 +12,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from . import spool
 from ._run import Event, Imported, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
-from .engines import Batch, Pool, engines
+from .engines import Batch, Engine, Pool, engines
 from .engines._base import shape
 from .errors import EngineError, InputError, ScalelawError, StoreError, WorkerLostError
 from .notation import HYPERPARAMETERS, SCALES
 from .store import Store, load
 from .study import Study
 from .train.count import flops, group_size
+from .train.device import device_of
 from .trial import Origin, Status, Trial, TrialSpec, Value
 from .trials import Trials
 
@@ -57,6 +61,8 @@ def run(
     *,
     engine: str = "local",
     max_parallel: int | None = None,
+    device: str | None = None,
+    witnesses: bool = False,
     on_event: Callable[[Event], None] | None = None,
     retries: int = 2,
 ) -> RunSummary:
@@ -71,11 +77,14 @@ def run(
         storage: path of the store; made if absent.
         engine: a member of `engines/`.
         max_parallel: at most so many batches at once; default: what the engine can.
+        device: what to train on: cpu, gpu or tpu. None takes what JAX_PLATFORMS says, else the processor.
+        witnesses: whether trials also tell what goes on inside: more metrics, the same losses. None is trained again for it.
         on_event: called in this thread with each event.
         retries: how often a trial whose worker vanished is trained again before it is LOST.
 
     Raises:
         SpecError: a trial cannot be trained as it is asked for; nothing has been trained then.
+        InputError: no trial, or a device that is not there; nothing has been made then.
         StoreError: the store cannot be used, or another process is filling it.
         MissingExtraError: the engine or the trainer is not installed.
         EngineError: the engine cannot train anything, for example because its workers do not start.
@@ -83,18 +92,20 @@ def run(
     specs = study.specs
     if not specs:
         raise InputError("the study has no trial", study.name, "Give it a scale, for example width = [16, 32, 64]")
-    chosen = engines[engine]
+    chosen, where = _engine(engine, device)
     # Counting checks every spec, so that a wrong one is told before anything is made or trained.
     costs = {spec.id: flops(spec) for spec in specs}
     with Store(storage) as store:
         store.lock()
-        driver = _Driver(study, store, costs, on_event or (lambda _: None), retries)
+        driver = _Driver(study, store, costs, on_event or (lambda _: None), _Wish(retries, witnesses, where != "cpu"))
         driver.collect()
         skipped = driver.progress().done
         missing = [spec for spec in specs if driver.is_missing(spec)]
         if missing:
-            with _signals(driver), chosen.open(max_parallel) as pool:
+            with _signals(driver), _opened(chosen, max_parallel, where) as pool:
                 driver.fill(pool, missing)
+        if (at := driver.progress()).done == at.trials:
+            spool.forget(store.spool)
         return RunSummary(
             study=study.name,
             storage=str(storage),
@@ -106,18 +117,36 @@ def run(
         )
 
 
-def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
+def _engine(name: str, device: str | None) -> tuple[Engine, str]:
+    """The engine, and what it is to train on. Raises InputError where that is not there."""
+    engine, where = engines[name], device_of(device)
+    if where != "cpu" and where not in (there := engine.devices()):
+        raise InputError(f"there is no {where} here; present: {', '.join(there)}", "--device", "Choose one that is")
+    return engine, where
+
+
+def _opened(engine: Engine, max_parallel: int | None, device: str) -> Pool:
+    """The engine at work. One that knows of no device need not take one."""
+    return engine.open(max_parallel) if device == "cpu" else engine.open(max_parallel, device)
+
+
+def batches(specs: Sequence[TrialSpec], *, whole: bool = False, witnesses: bool = False) -> list[Batch]:
     """Cut trials into batches of one shape, the costliest first.
 
-    A batch is made of whole groups: trials of one shape and seed, in the number that the trainer trains side by side. Results
-    arrive batch by batch, so a batch is one group, or as many as take about a fifth of a second. The costliest go first, so
-    that no large trial is left alone at the end.
+    For an accelerator (`whole`) a shape is one batch: the worker cuts it by what its memory holds. For a core a batch is made of
+    whole groups: trials of one shape and seed, in the number that the trainer trains side by side. Results arrive batch by
+    batch, so a batch is one group, or as many as take about a fifth of a second. The costliest go first, so that no large trial
+    is left alone at the end.
     """
     groups: dict[object, dict[int, list[TrialSpec]]] = {}
     for spec in specs:
         groups.setdefault(shape(spec), {}).setdefault(spec.seed, []).append(spec)
     made: list[Batch] = []
     for seeds in groups.values():
+        if whole:
+            all_of = tuple(itertools.chain.from_iterable(seeds.values()))
+            made.append(Batch(all_of, _work(all_of[0]) * len(all_of), witnesses))
+            continue
         one = next(iter(seeds.values()))[0]
         size, work = group_size(one), _work(one)  # equal for all trials of a shape
         pending: list[TrialSpec] = []
@@ -125,10 +154,10 @@ def batches(specs: Sequence[TrialSpec]) -> list[Batch]:
             for first in range(0, len(same), size):
                 group = same[first : first + size]
                 if pending and len(pending) + len(group) > LIVELY / work:
-                    made.append(Batch(tuple(pending), work * len(pending)))
+                    made.append(Batch(tuple(pending), work * len(pending), witnesses))
                     pending = []
                 pending.extend(group)
-        made.append(Batch(tuple(pending), work * len(pending)))
+        made.append(Batch(tuple(pending), work * len(pending), witnesses))
     return sorted(made, key=lambda batch: -batch.work)
 
 
@@ -138,16 +167,25 @@ def _work(spec: TrialSpec) -> float:
     return flops(spec) + STEP_FLOPS * (0.0 if isinstance(steps, str) else float(steps))
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """How the driver is to go about it; see `run` and `batches`."""
+
+    retries: int
+    witnesses: bool
+    whole: bool
+
+
 class _Driver:
     """One run: what is known about each trial, and the loop that fills the holes."""
 
     def __init__(
-        self, study: Study, store: Store, costs: Mapping[str, float], tell: Callable[[Event], None], retries: int
+        self, study: Study, store: Store, costs: Mapping[str, float], tell: Callable[[Event], None], wish: _Wish
     ) -> None:
         self.stopped_by: str | None = None
         self.trained = 0
         self.broken: list[Path] = []
-        self._study, self._store, self._costs, self._tell, self._retries = study, store, costs, tell, retries
+        self._study, self._store, self._costs, self._tell, self._wish = study, store, costs, tell, wish
         self._specs = {spec.id: spec for spec in study.specs}
         self._status: dict[str, Status] = {}
         self._answered: set[str] = set()
@@ -202,7 +240,8 @@ class _Driver:
         """Train what is missing. Ends early when a signal asked for it."""
         self._began = time.monotonic()
         self._tell(Started(self._study.name, pool.capacity(), self.progress()))
-        running = {self._submit(pool, batch): batch for batch in batches(missing)}
+        cut = batches(missing, whole=self._wish.whole, witnesses=self._wish.witnesses)
+        running = {self._submit(pool, batch): batch for batch in cut}
         while running and self.stopped_by is None:
             ended, _ = concurrent.futures.wait(running, TICK, concurrent.futures.FIRST_COMPLETED)
             self._ingest()
@@ -247,7 +286,8 @@ class _Driver:
     def _settle(self, future: Future[tuple[str, ...]], batch: Batch) -> list[Batch]:
         """What to train again after a batch ended: nothing, or the trials that have no result, one by one.
 
-        One by one, so that a trial that kills its worker does not take its neighbours with it.
+        One by one, so that a trial that kills its worker does not take its neighbours with it. On an accelerator they are first
+        tried together once more: side by side they go on from their checkpoint, and cost a fraction.
         """
         error = future.exception()
         if isinstance(error, EngineError | StoreError) or not isinstance(error, ScalelawError | None):
@@ -258,14 +298,16 @@ class _Driver:
         again: list[TrialSpec] = []
         for spec in left:
             self._losses[spec.id] = self._losses.get(spec.id, 0) + lost
-            if len(batch.specs) > 1 or (lost and self._losses[spec.id] <= self._retries):
+            if len(batch.specs) > 1 or (lost and self._losses[spec.id] <= self._wish.retries):
                 again.append(spec)
             else:
                 for trial in self._store.put([Trial(spec, Status.LOST if lost else Status.FAILED, error=reason)]):
                     self._record(trial)
         if again:
             self._tell(Retried(len(again), reason, self.progress()))
-        return [Batch((spec,), _work(spec)) for spec in again]
+        if self._wish.whole and lost and len(again) > 1 and all(self._losses[spec.id] == 1 for spec in again):
+            return batches(again, whole=True, witnesses=self._wish.witnesses)
+        return [Batch((spec,), _work(spec), self._wish.witnesses) for spec in again]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from .errors import StoreError
 from .trial import Trial
 
-__all__ = ["read", "scan", "sweep", "write"]
+__all__ = ["checkpoints", "forget", "read", "scan", "sweep", "write"]
 
 SUFFIX = ".trial.json"
 
@@ -55,12 +55,25 @@ def scan(folder: Path) -> Iterator[Path]:
     return iter(sorted(folder.glob(f"*{SUFFIX}"))) if folder.is_dir() else iter(())
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed workers left half-written, and the folder if it is then empty. For when no worker is at work."""
+def checkpoints(folder: Path) -> Path:
+    """The folder in which long runs keep where they are."""
+    return folder / "checkpoints"
+
+
+def forget(folder: Path) -> None:
+    """Remove all checkpoints: every trial is done. For when no worker is at work."""
     with contextlib.suppress(OSError):
-        for path in folder.glob(".*.part"):
+        for path in checkpoints(folder).glob("*.npz"):
             path.unlink()
-        folder.rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed workers left half-written, and the folders that are then empty. For when no worker is at work."""
+    for place, half in ((checkpoints(folder), "*.part"), (folder, ".*.part")):
+        with contextlib.suppress(OSError):
+            for path in place.glob(half):
+                path.unlink()
+            place.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

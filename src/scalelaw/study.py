@@ -12,6 +12,11 @@
     learning_rate = { from = 1e-4, to = 1e-1, count = 12 }     # spaced evenly in log
     batch_size = 128
 
+    [init_from]                                 # start where another run ends (fine-tuning); a value for each key
+    task = "teacher_student"                    # also: model, task_options, hyperparameters, seed (0)
+    scale = { steps = 5000 }                    # what is not given is as in the trial itself: its width, its depth
+    hyperparameters = { learning_rate = 1e-3 }
+
     [[grid]]                                    # more trials beside the grid above; a table replaces the keys it names
     scale = { width = 512 }
     hyperparameters = { learning_rate = 3e-3 }
@@ -37,7 +42,7 @@ from .errors import StudyError, near
 from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, quantity
 from .trial import TrialSpec, Value
 
-__all__ = ["Grid", "Study", "log_spaced", "read_study"]
+__all__ = ["Grid", "Parent", "Study", "log_spaced", "read_study"]
 
 Axis = tuple[Value, ...]
 LARGEST = 1_000_000
@@ -45,10 +50,34 @@ _ZERO_ALLOWED = frozenset({"weight_decay", "warmup", "warmup_steps", "final_frac
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The run that trials start from: the same network trained before, most often on another task.
+
+    Args:
+        task, task_options, model: what it is trained on, and which family it is of.
+        scale: sizes that differ from those of the trial that starts from it.
+        hyperparameters: its own, a value each.
+        seed: its seed: trials of all seeds start from one run.
+    """
+
+    task: str
+    model: str = "mlp"
+    scale: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    task_options: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    seed: int = 0
+
+    def spec(self, scale: Mapping[str, Value]) -> TrialSpec:
+        """The run for a trial of this scale."""
+        return TrialSpec(self.task, {**scale, **self.scale}, self.hyperparameters, self.seed, self.model, self.task_options)
+
+
+@dataclass(frozen=True)
 class Grid:
     """Every combination of scale x hyperparameters x seeds.
 
     Args:
+        init_from: the run they start from; None starts afresh.
         scale: values by scale column, for example `{"width": (16, 32), "steps": (1000,)}`.
         hyperparameters: values by hyperparameter column.
         seeds: the seeds of each setting.
@@ -57,6 +86,7 @@ class Grid:
     scale: Mapping[str, Axis]
     hyperparameters: Mapping[str, Axis]
     seeds: tuple[int, ...] = (0,)
+    init_from: Parent | None = None
 
     def __post_init__(self) -> None:
         for name in ("scale", "hyperparameters"):
@@ -96,9 +126,11 @@ class Study:
         scales = [dict(zip(grid.scale, values, strict=True)) for values in itertools.product(*grid.scale.values())]
         names = tuple(grid.hyperparameters)
         for scale in scales:
+            first = None if grid.init_from is None else grid.init_from.spec(scale)
             for values in itertools.product(*grid.hyperparameters.values()):
                 for seed in grid.seeds:
-                    yield TrialSpec(self.task, scale, dict(zip(names, values, strict=True)), seed, self.model, self.task_options)
+                    given = dict(zip(names, values, strict=True))
+                    yield TrialSpec(self.task, scale, given, seed, self.model, self.task_options, first)
 
 
 def log_spaced(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -120,11 +152,22 @@ _Scalar = StrictInt | StrictFloat | StrictStr  # strict: true is not the number 
 _Axis = _Scalar | list[_Scalar] | _Range
 
 
+class _Parent(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    task: str
+    model: str | None = None
+    scale: dict[str, _Axis] = {}
+    hyperparameters: dict[str, _Axis] = {}
+    task_options: dict[str, _Scalar] = {}
+    seed: StrictInt = Field(default=0, ge=0)
+
+
 class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
     scale: dict[str, _Axis] = {}
     hyperparameters: dict[str, _Axis] = {}
     seeds: StrictInt | list[StrictInt] | None = None
+    init_from: _Parent | None = None
 
 
 class _File(_Block):
@@ -174,7 +217,20 @@ def _grid(block: _Block, file: _File, where: str) -> Grid:
     if not scale:
         raise StudyError("the grid is empty: no scale is given", where, "Add a [scale] table, for example width = [16, 32, 64]")
     seeds = file.seeds if block.seeds is None else block.seeds
-    return Grid(scale, hyperparameters, _seeds(seeds, f"{where}: seeds"))
+    parent = file.init_from if block.init_from is None else block.init_from
+    return Grid(scale, hyperparameters, _seeds(seeds, f"{where}: seeds"), parent and _parent(parent, file, f"{where}: init_from"))
+
+
+def _parent(given: _Parent, file: _File, where: str) -> Parent:
+    axes = (
+        _axes(given.scale, SCALES, f"{where}.scale"),
+        _axes(given.hyperparameters, HYPERPARAMETERS, f"{where}.hyperparameters"),
+    )
+    for name, values in itertools.chain.from_iterable(each.items() for each in axes):
+        if len(values) > 1:
+            raise StudyError(f"{name} has {len(values)} values", where, "Give one: a trial starts from one run")
+    scale, hyperparameters = ({name: values[0] for name, values in each.items()} for each in axes)
+    return Parent(given.task, given.model or file.model, scale, hyperparameters, dict(given.task_options), given.seed)
 
 
 def _seeds(seeds: int | list[int] | None, where: str) -> tuple[int, ...]:
@@ -237,7 +293,8 @@ def _explain(error: ValidationError, where: str) -> StudyError:
     key = location[-1] if location else ""
     named = [part for part in location if not part.startswith(("_", "int", "float", "str", "list["))]
     if first["type"] == "extra_forbidden":
-        model = _Range if "_Range" in location else _Block if "grid" in location[:-1] else _File
+        grid = "grid" in location[:-1]
+        model = _Range if "_Range" in location else _Parent if "init_from" in location[:-1] else _Block if grid else _File
         names = [each.alias or name for name, each in model.model_fields.items()]
         close = near(key, names)
         place = f"{where}: {'.'.join(named[:-1])}" if named[:-1] else where

@@ -245,6 +245,8 @@ def _row(trial: Trial) -> dict[str, Any]:
         # An imported trial may be known by its parameters or tokens: then they are its scale, and there is no other count.
         **{name: spec.scale.get(name) if getattr(trial, name) is None else getattr(trial, name) for name in results},
         **{name: value for name, value in spec.task_options.items() if name in IDENTITIES},
+        # What it was trained on before: at every scale the same word, so that such trials can be told apart and compared.
+        **({} if spec.init_from is None else {"init_from": spec.init_from.task}),
         **trial.metrics,
     }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..errors import EngineError
 from ._json import emit
 from ._options import Json
 from ._screen import draw, say
@@ -91,13 +92,15 @@ def _accelerator() -> Check:
         version = importlib.metadata.version("jax")
     except importlib.metadata.PackageNotFoundError:
         return Check("jax", "not installed: no training here", False, "Install it: pip install 'scalelaw[train]'")
-    import jax
+    from ..train.device import platforms, present
 
     try:
-        devices = ", ".join(dict.fromkeys(str(each.device_kind) for each in jax.devices()))
-    except RuntimeError as error:
-        return Check("jax", f"{version}, no device ({str(error).partition(chr(10))[0]})", False, "Set JAX_PLATFORMS=cpu.")
-    return Check("jax", f"{version} on {devices}")
+        found, devices = platforms(), present()
+    except EngineError as error:
+        return Check("jax", f"{version}: {error}", False, "Install it again: pip install 'scalelaw[train]'")
+    kinds = ", ".join(f"{len(kinds)} x {kinds[0]} ({name})" for name, kinds in found.items() if name != "cpu" and kinds)
+    said = f"{kinds}; use it with: scalelaw run --device {devices[-1]}" if kinds and len(devices) > 1 else "no accelerator"
+    return Check("jax", f"{version} on {', '.join(devices)}; {said}")
 
 
 def _images() -> Check:

@@ -22,7 +22,9 @@ class Duplicates(Diagnostic):
         """See `Diagnostic.find`."""
         rows = case.trials.finished
         names = [
-            name for name in (*rows.scales, *rows.hyperparameters, "seed", "task", "model", "recipe", "loss") if name in rows
+            name
+            for name in (*rows.scales, *rows.hyperparameters, "seed", "task", "model", "recipe", "init_from", "loss")
+            if name in rows
         ]
         seen = list(zip(*(rows[name].tolist() for name in names), strict=True))
         extra = len(seen) - len({tuple(str(value) for value in each) for each in seen})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ..trial import TrialSpec
 
@@ -41,10 +41,12 @@ class Batch:
     Args:
         specs: the trials, in the order in which they should be trained; at least one.
         work: what the batch costs, in FLOPs; an engine may use it to balance its workers.
+        witnesses: whether the trials' metrics should tell what goes on inside while they train (`train/witness.py`).
     """
 
     specs: tuple[TrialSpec, ...]
     work: float = 0.0
+    witnesses: bool = False
 
     @cached_property
     def id(self) -> str:
@@ -55,6 +57,11 @@ class Batch:
     def shape(self) -> Shape:
         """The shape that its trials share."""
         return shape(self.specs[0])
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """What a worker is told, as one JSON object (`train/worker.py`)."""
+        return {"batch": self.id, "specs": [spec.to_dict() for spec in self.specs], "witnesses": self.witnesses}
 
 
 class Pool(ABC):
@@ -94,17 +101,25 @@ class Pool(ABC):
 
 
 class Engine(ABC):
-    """One engine. A member sets `name` (its file's name) and `summary`; its optional packages are imported in `open`."""
+    """One engine. A member sets `name` (its file's name) and `summary`; its optional packages are imported in `open`.
+
+    One that trains on processors alone leaves `devices` as it is, and its `open` need not take a device.
+    """
 
     name: str
     summary: str
 
+    def devices(self) -> tuple[str, ...]:
+        """What it can train on, of cpu, gpu and tpu. Asked only where something else than the processor is wanted."""
+        return ("cpu",)
+
     @abstractmethod
-    def open(self, max_parallel: int | None = None) -> Pool:
+    def open(self, max_parallel: int | None = None, device: str = "cpu") -> Pool:
         """Start working.
 
         Args:
             max_parallel: at most so many batches at once; None leaves it to the engine.
+            device: what to train on, one of `devices`; handed over only where it is not the processor.
 
         Raises:
             MissingExtraError: a package that the engine needs is not installed.

@@ -1,4 +1,4 @@
-"""This machine: one single-threaded worker process per core.
+"""This machine: one single-threaded worker process per core, or one worker for its accelerator.
 
 One thread per process is the fastest layout that repeats: threads that share a model lose time whenever another process
 takes one of their cores. The driver holds each worker's standard input, so workers end when the driver does, however it ends.
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import EngineError, InputError, MissingExtraError, ScalelawError, StoreError, WorkerLostError
+from ..train.device import environment_of, present
 from ._base import Batch, Engine, Pool, Shape
 
 __all__ = ["Local", "LocalPool", "cores"]
@@ -31,18 +32,26 @@ HEAVY = 3e11
 
 
 class Local(Engine):
-    """Worker processes on this machine, one thread each."""
+    """Worker processes on this machine: one thread each on the processor, one process for an accelerator."""
 
     name = "local"
-    summary = "worker processes on this machine, one per core"
+    summary = "worker processes on this machine, one per core, or one for its accelerator"
 
-    def open(self, max_parallel: int | None = None) -> LocalPool:
-        """As many workers as there are cores, or `max_parallel`; each starts with its first batch."""
+    def devices(self) -> tuple[str, ...]:
+        """Those that JAX has here."""
+        return present()
+
+    def open(self, max_parallel: int | None = None, device: str = "cpu") -> LocalPool:
+        """As many workers as there are cores, or `max_parallel`; each starts with its first batch.
+
+        On an accelerator one worker: it trains all rates and seeds of a shape side by side. Where there are several, it takes
+        the first; the driver's own variables (CUDA_VISIBLE_DEVICES) choose another.
+        """
         if max_parallel is not None and max_parallel < 1:
             raise InputError(f"cannot train {max_parallel} trials at once", "--max-parallel", "Give a whole number of 1 or more")
         if importlib.util.find_spec("jax") is None:
             raise MissingExtraError("jax", "train", "training")
-        return LocalPool(max_parallel)
+        return LocalPool(max_parallel) if device == "cpu" else LocalPool(1, environment=environment_of(device))
 
 
 def cores() -> list[int]:
@@ -84,9 +93,7 @@ class LocalPool(Pool):
         pins: list[int | None] = list(places) if count == len(places) else [None] * count
         command = tuple(command) or (sys.executable, "-m", "scalelaw.train.worker")
         if environment is None:
-            from ..train.worker import single_thread_environment
-
-            environment = {**os.environ, **single_thread_environment()}
+            environment = environment_of("cpu")
         self.proven = False  # whether any worker has trained anything
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
@@ -200,9 +207,8 @@ class _Worker:
             process.kill()
         assert process.stdin is not None
         assert process.stdout is not None
-        request = {"batch": job.batch.id, "specs": [spec.to_dict() for spec in job.batch.specs]}
         try:
-            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.write(json.dumps(job.batch.message) + "\n")
             process.stdin.flush()
             for line in process.stdout:
                 reply = _reply(line)

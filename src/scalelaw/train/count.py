@@ -16,6 +16,9 @@ COMPUTE_RULE = (
 def flops(spec: TrialSpec) -> float:
     """C of a spec, as its trial will report it: see `Structure.flops`.
 
+    Of its own training alone: what the run it starts from (`init_from`) cost is not in it. One such run serves many trials, and
+    is counted as a trial of its own where a study trains it as one.
+
     Raises:
         SpecError: the trainer cannot train the spec.
     """

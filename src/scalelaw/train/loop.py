@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,14 @@ from ..schedule import shares
 from ..tasks import TaskData
 from ..trial import Trial, TrialSpec
 from . import weights
-from .checkpoint import Checkpoint
+from .checkpoint import SECONDS, Checkpoint, Reached
 from .count import COMPUTE_RULE
 from .outcome import Probe, curve, judge
 from .program import program, start_state, starts
 from .recipe import Recipe
 from .witness import Witness
 
-__all__ = ["Asked", "Member", "chunks", "companies", "run_all", "stream"]
+__all__ = ["Asked", "Call", "Member", "Ran", "chunks", "companies", "follow", "run_all", "stream"]
 
 CHUNKS = 64
 LONGEST = 50
@@ -54,13 +54,45 @@ class Asked:
     Args:
         witnesses: whether to measure what goes on inside; the trials' metrics hold it.
         checkpoints: folder in which long runs keep where they are; None keeps nothing.
+        seconds: least time between two checkpoints of a run.
     """
 
     witnesses: bool = False
     checkpoints: Path | None = None
+    seconds: float = SECONDS
+
+    def checkpoint(self, members: Sequence[Member]) -> Checkpoint:
+        """The file of a group's checkpoints."""
+        return Checkpoint(self.checkpoints, [spec.id for spec, _ in members], self.seconds)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Call:
+    """A compiled call, ready to train the networks it holds.
+
+    Args:
+        run, probe: of `Program`, those that fit `axes`.
+        given, carry: what they are handed first.
+        batches: (inputs, targets) chunk by chunk.
+        axes: how arrays count networks, as `Witness` is told.
+        size: number of networks.
+    """
+
+    run: Any
+    probe: Any
+    given: Any
+    carry: Any
+    batches: Iterable[tuple[Any, Any]]
+    axes: int
+    size: int
+
+    def losses(self, chunk: Any) -> NDArray[np.float32]:
+        """A chunk's losses as (steps, networks)."""
+        values = np.asarray(chunk)
+        return (values.swapaxes(0, 1) if self.axes == 2 else values).reshape(-1, self.size)
+
+
+@dataclass(frozen=True)
 class Ran:
     """What training a group gave: losses (steps, networks), the probes before and after, the tensors at the end, metrics."""
 
@@ -68,7 +100,12 @@ class Ran:
     starts: list[Probe]
     ends: list[Probe]
     parameters: Mapping[str, Any]
-    metrics: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    metrics: list[dict[str, float]]
+
+    def of(self, chosen: Sequence[int]) -> Ran:
+        """Of some of the networks; the tensors stay those of all."""
+        starts, ends = ([each[place] for place in chosen] for each in (self.starts, self.ends))
+        return Ran(self.losses[:, list(chosen)], starts, ends, self.parameters, [self.metrics[place] for place in chosen])
 
 
 def run_all(specs: Sequence[TrialSpec], asked: Asked | None = None) -> list[Trial]:
@@ -145,7 +182,6 @@ def trials_of(members: Sequence[Member], ran: Ran, seconds: float) -> list[Trial
     """The results of a group's members, in their order."""
     recipe = members[0][1]
     data = recipe.loaded()
-    metrics = ran.metrics or [{} for _ in members]
     return [
         Trial(
             spec=spec,
@@ -157,7 +193,7 @@ def trials_of(members: Sequence[Member], ran: Ran, seconds: float) -> list[Trial
             curve=curve(ran.losses[:, place]),
             initial_loss=ran.starts[place].loss,
             seconds=seconds / len(members),
-            metrics=metrics[place],
+            metrics=ran.metrics[place],
             **judge(ran.losses[:, place], ran.starts[place], ran.ends[place], data.chance_loss),
         )
         for place, (spec, _) in enumerate(members)
@@ -166,7 +202,7 @@ def trials_of(members: Sequence[Member], ran: Ran, seconds: float) -> list[Trial
 
 def _run_group(members: list[Member], size: int, asked: Asked) -> list[Trial]:
     began = time.perf_counter()
-    keep = Checkpoint(asked.checkpoints, [spec.id for spec, _ in members])
+    keep = asked.checkpoint(members)
     ran = train_group([recipe for _, recipe in members], size, keep, asked.witnesses)
     made = trials_of(members, ran, time.perf_counter() - began)
     keep.drop()
@@ -175,40 +211,58 @@ def _run_group(members: list[Member], size: int, asked: Asked) -> list[Trial]:
 
 def train_group(recipes: list[Recipe], size: int, keep: Checkpoint, witnesses: bool = False) -> Ran:
     """Train recipes of one company in one call of `size` places; empty places hold copies of the last."""
-    recipe, data = recipes[0], recipes[0].loaded()
-    filled = [*recipes, *[recipes[-1]] * (size - len(recipes))]
-    rates, grouped = places(filled), size > 1
+    recipe = recipes[0]
+    filled, grouped = [*recipes, *[recipes[-1]] * (size - len(recipes))], size > 1
+    rates = places(filled)
     first = {} if recipe.init_from is None else weights.of(recipe.init_from)
     parameters, fixed = starts(recipe, [float(scale) for scale in rates["init_scale"]], grouped, first)
     if not grouped:
         rates = {name: values[0] for name, values in rates.items()}
     own = program(recipe, grouped)
-    parts = test_parts(data)
-    start = mean_probe([probes(own.probe({**fixed, **parameters}, *part)) for part in parts])
-    carry: Any = (jnp.zeros((), jnp.float32), parameters, start_state(recipe, parameters, size if grouped else None))
-    leaves, form = jax.tree.flatten(carry)
-    losses: list[NDArray[Any]] = []
-    tried: list[list[Probe]] = []
-    passed = 0
-    if (reached := keep.load()) is not None and len(reached[1]) == len(leaves):
-        passed, carry = reached[0], jax.tree.unflatten(form, [jnp.asarray(leaf) for leaf in reached[1]])
-        losses, tried = [reached[2]], [[Probe(*values) for values in look.tolist()] for look in reached[3]]
-    lengths = chunks(recipe.steps)
-    moments, shares_of, witness = tries(len(lengths), recipe.plan.settles), factors_of(recipe), Witness(recipe, grouped)
     given = (rates, np.uint32(recipe.seed % 2**32), fixed)
-    for count, (x, y) in enumerate(data.batches(recipe.seed, recipe.batch_size, lengths), start=1):
+    carry = (jnp.zeros((), jnp.float32), parameters, start_state(recipe, parameters, size if grouped else None))
+    batches = recipe.loaded().batches(recipe.seed, recipe.batch_size, chunks(recipe.steps))
+    return follow(recipe, Call(own.run, own.probe, given, carry, batches, int(grouped), size), keep, witnesses)
+
+
+def follow(recipe: Recipe, call: Call, keep: Checkpoint, witnesses: bool) -> Ran:
+    """Train the networks of a call to their end, from their checkpoint where there is one."""
+    parts, lengths = test_parts(recipe.loaded()), chunks(recipe.steps)
+    moments, shares_of, witness = tries(len(lengths), recipe.plan.settles), factors_of(recipe), Witness(recipe, call.axes)
+    fixed, carry = call.given[2], call.carry
+
+    def probed(which: Iterable[int]) -> list[list[Probe]]:
+        return [probes(call.probe({**fixed, **carry[1]}, *parts[part])) for part in which]
+
+    start = mean_probe(probed(range(len(parts))))
+    losses: list[NDArray[np.float32]] = []
+    tried: list[list[Probe]] = []
+    passed, (leaves, form) = 0, jax.tree.flatten(carry)
+    if (reached := keep.load(leaves)) is not None:
+        passed, carry = reached.chunks, jax.tree.unflatten(form, [jnp.asarray(leaf) for leaf in reached.leaves])
+        losses, tried = [reached.losses], [[Probe(*values) for values in look.tolist()] for look in reached.tried]
+        witness.resume(reached.seen)
+    running: Any = None  # the losses of the chunk being computed: they are read when the next one is on its way
+    for count, (x, y) in enumerate(call.batches, start=1):
         if count <= passed:
             continue
         if witnesses and witness.looks(count, len(lengths)):
-            witness.look(given, carry, x[0], y[0], shares_of[count - 1][0])
-        carry, chunk = own.run(given, carry, x, y, shares_of[count - 1])
-        losses.append(np.asarray(chunk).reshape(len(chunk), size))
-        if not np.isfinite(losses[-1][-1]).any():
+            witness.look(call.given, carry, x, y, shares_of[count - 1][0])
+        carry, chunk = call.run(call.given, carry, x, y, shares_of[count - 1])
+        if running is not None:
+            losses.append(call.losses(running))
+        running = chunk
+        if losses and not np.isfinite(losses[-1][-1]).any():
             break
-        tried += [probes(own.probe({**fixed, **carry[1]}, *parts[part])) for part in moments.get(count, ())]
-        keep.save(count, jax.tree.leaves(carry), np.concatenate(losses), [[(p.loss, p.spread) for p in look] for look in tried])
-    ends = mean_probe(tried) if tried else [LOST] * size
-    return Ran(np.concatenate(losses), start, ends, {**fixed, **carry[1]}, witness.metrics(carry[2], size, recipe.steps))
+        tried += probed(moments.get(count, ()))
+        if keep.due:
+            losses, running = [*losses, call.losses(running)], None
+            looks = np.array([[(each.loss, each.spread) for each in look] for look in tried])
+            keep.save(Reached(count, jax.tree.leaves(carry), np.concatenate(losses), looks, witness.seen))
+    all_losses = np.concatenate([*losses, *([] if running is None else [call.losses(running)])])
+    ends = mean_probe(tried) if tried else [LOST] * call.size
+    metrics = witness.metrics(carry[2], all_losses, recipe.steps)
+    return Ran(all_losses, start, ends, {**fixed, **carry[1]}, metrics)
 
 
 def probes(result: tuple[jax.Array, jax.Array]) -> list[Probe]:

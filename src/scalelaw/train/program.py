@@ -5,6 +5,7 @@ Axes: S steps of a chunk, B examples of a batch, G networks of a group, K seeds 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ Tree = dict[str, Any]
 # Loss scaling of float16 (Micikevicius et al., 2018): the loss is multiplied so that small gradients do not vanish; a step whose
 # gradients overflow is left out and the factor halved; after so many good steps it is doubled.
 FIRST_SCALE, GOOD_STEPS = 2.0**15, 200
+# How products of float32 numbers are computed. JAX's own default rounds their factors on accelerators (TF32 on an NVIDIA card,
+# bfloat16 on a TPU); a trial that asks for float32 gets it on every device.
+PRODUCTS = {"float32": "highest", "tfloat32": "tensorfloat32"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def starts(recipe: Recipe, scales: list[float], grouped: bool, first: Mapping[st
         values, given = drawn[tensor.name], first.get(tensor.name)
         factor = recipe.parametrisation.start(tensor.kind, recipe.width_ratio) if tensor.std else 1.0
         if given is not None and given.shape == values.shape:
-            copies = [given] * len(scales)
+            copies = [given.copy()] * len(scales)  # what training is handed it may overwrite
         elif tensor.std:
             copies = [values if factor * scale == 1 else values * np.float32(factor * scale) for scale in scales]
         else:
@@ -101,7 +105,7 @@ def start_state(recipe: Recipe, parameters: Tree, group: int | None) -> Tree:
 def _made(recipe: Recipe, grouped: bool) -> Program:
     family, net = recipe.family, recipe.net
     measure = _measure(task_data(recipe.task, recipe.task_options).loss, family, grouped)
-    dtype = jnp.dtype(recipe.precision)
+    dtype = jnp.dtype("float32" if recipe.precision in PRODUCTS else recipe.precision)
     forward = family.group_outputs if grouped else family.outputs
     advance = _advance(recipe)
     if grouped:
@@ -140,13 +144,24 @@ def _made(recipe: Recipe, grouped: bool) -> Program:
         flat = answers.reshape(*answers.shape[: 1 if grouped else 0], -1, answers.shape[-1])
         return measure(answers, y), jnp.sqrt(flat.var(axis=-2).mean(axis=-1))
 
+    exact = functools.partial(_multiplying, PRODUCTS.get(recipe.precision, "default"))
     return Program(
-        jax.jit(run, donate_argnums=1),
-        jax.jit(probe),
-        jax.jit(jax.vmap(run, in_axes=(0, 0, 0, 0, None)), donate_argnums=1),
-        jax.jit(jax.vmap(probe, in_axes=(0, None, None))),
-        jax.jit(gradients),
+        jax.jit(exact(run), donate_argnums=1),
+        jax.jit(exact(probe)),
+        jax.jit(jax.vmap(exact(run), in_axes=(0, 0, 0, 0, None)), donate_argnums=1),
+        jax.jit(jax.vmap(exact(probe), in_axes=(0, None, None))),
+        jax.jit(exact(gradients)),
     )
+
+
+def _multiplying(how: str, function: Any) -> Any:
+    """`function`, traced so that its products of float32 numbers are computed as `how` says."""
+
+    def traced(*arguments: Any) -> Any:
+        with jax.default_matmul_precision(how):
+            return function(*arguments)
+
+    return traced
 
 
 def _measure(loss: Loss, family: Model, grouped: bool) -> Any:

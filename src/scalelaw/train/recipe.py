@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import SpecError, UnknownNameError
+from ..errors import InputError, SpecError, UnknownNameError
 from ..schedule import SCHEDULES, matching, warmup_share
 from ..tasks import TaskData, tasks
 from ..trial import TrialSpec, Value
@@ -20,8 +20,15 @@ from .parametrisation import Parametrisation
 __all__ = ["PRECISIONS", "Plan", "Recipe", "task_data"]
 
 PLAN = ("schedule", "warmup", "warmup_steps", "final_fraction")
-# Largest finite number of the precision a network computes in. Rates and weights themselves are always float32.
-PRECISIONS: Mapping[str, float] = {"float32": 3.4028235e38, "bfloat16": 3.3895314e38, "float16": 65504.0}
+# Largest finite number of the precision a network computes in. Rates and weights themselves are always float32. tfloat32 is
+# float32 whose matrix products may round their factors to 10 bits, on devices that have such products (NVIDIA's from Ampere on,
+# many times faster); elsewhere it is float32.
+PRECISIONS: Mapping[str, float] = {
+    "float32": 3.4028235e38,
+    "tfloat32": 3.4028235e38,
+    "bfloat16": 3.3895314e38,
+    "float16": 65504.0,
+}
 # Numbers that trials of one group may differ in, for every optimiser: they are arguments of the compiled step, not part of it.
 RATES: Mapping[str, float | None] = {
     "learning_rate": None,
@@ -144,6 +151,8 @@ class Recipe:
         Raises:
             SpecError: the network cannot read the data, its sizes do not fit them, or a batch is larger than all of them.
         """
+        if self.init_from is not None:
+            _started(self.init_from, lambda parent: Recipe.of(parent).loaded())
         data = task_data(self.task, self.task_options)
         self.family.whole(self.ends)
         _ = self.structure
@@ -167,6 +176,8 @@ class Recipe:
             raise SpecError(f"unknown model {spec.model!r}", "trial", f"Known: {', '.join(models.names())}")
         if spec.task not in tasks:
             raise UnknownNameError("task", spec.task, tasks.names())
+        if spec.init_from is not None:
+            _started(spec.init_from, Recipe.of)
         family, given = models[spec.model], spec.hyperparameters
         own = dict(family.scales)
         only(spec.scale, (*own, "steps"), "scale")
@@ -203,6 +214,14 @@ class Recipe:
 def task_data(task: str, options: Items) -> TaskData:
     """A task's data; the last two stay loaded."""
     return tasks[task].data(dict(options))
+
+
+def _started(parent: TrialSpec, check: Callable[[TrialSpec], object]) -> None:
+    """Check the run that another starts from; its message says that it is about that one."""
+    try:
+        check(parent)
+    except InputError as error:
+        raise SpecError(error.what, f"init_from: {error.where}" if error.where else "init_from", error.mend) from error
 
 
 def _rates(optimiser: Optimiser, given: Mapping[str, Value], largest: float, precision: str) -> dict[str, float]:

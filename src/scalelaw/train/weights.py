@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpecError
-from ..trial import TrialSpec
-from .checkpoint import Checkpoint
+from ..trial import Status, TrialSpec
+from .checkpoint import Checkpoint, read_arrays, write_arrays
 from .recipe import Recipe
 
 __all__ = ["folder", "of"]
@@ -26,25 +25,35 @@ def folder() -> Path:
 
 
 def of(spec: TrialSpec) -> Tensors:
-    """Every tensor of the network that `spec` ends with, by name.
+    """Every tensor of the network that `spec` ends with, by name: the very one that its trial's loss is of.
 
     Raises:
         SpecError: the run diverges, so that there is nothing to start from.
     """
-    from .loop import train_group
-
-    path = folder() / f"{spec.id}.npz"
-    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(path) as kept:
-        return {name: kept[name] for name in kept.files}
-    recipe = Recipe.of(spec)
-    ran = train_group([recipe], 1, Checkpoint(None, ()))
-    found = {name: np.asarray(values) for name, values in ran.parameters.items()}
-    if not all(np.isfinite(values).all() for values in found.values()):
+    found = _ended(spec)
+    if found is None:
         raise SpecError("the run to start from diverges", "init_from", "Give it a lower learning rate")
-    with contextlib.suppress(OSError):  # a cache that cannot be written is done without
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **found)
-        part.replace(path)
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def _ended(spec: TrialSpec) -> Tensors | None:
+    """The tensors, None where the run diverges; those of the last two stay loaded."""
+    from .loop import train_group, trials_of
+
+    path, recipe = folder() / f"{spec.id}.npz", Recipe.of(spec)
+    kept = read_arrays(path)
+    if kept is not None and {tensor.name: tensor.shape for tensor in recipe.structure.tensors} == {
+        name: values.shape for name, values in kept.items()
+    }:
+        return kept
+    size, axis = recipe.family.group(dict(recipe.sizes)), recipe.family.group_axis
+    keep = Checkpoint(folder() / "checkpoints", [spec.id])
+    ran = train_group([recipe], size, keep)
+    keep.drop()
+    if trials_of([(spec, recipe)], ran, 0.0)[0].status is not Status.COMPLETE:
+        return None
+    whole = {name: np.asarray(values) for name, values in ran.parameters.items()}
+    found = {name: values.take(0, axis(name)) if size > 1 else values for name, values in whole.items()}
+    write_arrays(path, found)
     return found

@@ -1,6 +1,6 @@
 """A worker process: trains the batches it is handed and writes each trial's result file.
 
-    python -m scalelaw.train.worker --spool FOLDER
+    python -m scalelaw.train.worker --spool FOLDER [--checkpoint-seconds 60]
 
 It reads one JSON object per line from standard input and answers each with one line on standard output:
 
@@ -29,42 +29,27 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from .. import spool
 from ..errors import InputError, MissingExtraError, StoreError
 from ..trial import Status, Trial, TrialSpec
+from .checkpoint import SECONDS
 from .recipe import Recipe
 
-__all__ = ["main", "serve", "single_thread_environment", "trained"]
+__all__ = ["main", "serve", "trained"]
 
-XLA_FLAGS = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 WATCH_SECONDS = 0.2
 
 
-def single_thread_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables to start a worker with, so that it computes on one thread and on the processor.
-
-    One worker per core with one thread each is the fastest layout for these sizes and keeps its speed beside other
-    processes. JAX reads the variables when it is imported: they must be there when the process starts.
+def serve(stream: TextIO, answers: TextIO, folder: Path, seconds: float = SECONDS) -> None:
+    """Train batch after batch until `stream` ends. Results go to `folder`, answers to `answers`.
 
     Args:
-        environment: what the worker inherits; None takes this process's. Its own XLA_FLAGS and JAX_PLATFORMS are kept.
+        seconds: least time between two checkpoints of a run.
     """
-    inherited = os.environ if environment is None else environment
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-    flags = [flag for flag in inherited.get("XLA_FLAGS", "").split() if flag not in XLA_FLAGS]
-    return {
-        **dict.fromkeys(threads, "1"),
-        "XLA_FLAGS": " ".join([*flags, *XLA_FLAGS]),
-        "JAX_PLATFORMS": inherited.get("JAX_PLATFORMS") or "cpu",
-    }
-
-
-def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
-    """Train batch after batch until `stream` ends. Results go to `folder`, answers to `answers`."""
     for line in stream:
         if not line.strip():
             continue
@@ -77,7 +62,8 @@ def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
             _say(answers, {"error": f"not a batch: {_one_line(error)}", "batch": batch})
             continue
         try:
-            for trial in trained(specs, witnesses=bool(message.get("witnesses")), checkpoints=folder / "checkpoints"):
+            kept, watched = spool.checkpoints(folder), bool(message.get("witnesses"))
+            for trial in trained(specs, witnesses=watched, checkpoints=kept, seconds=seconds):
                 spool.write(folder, trial)
         except StoreError as error:
             _say(answers, {"error": str(error), "batch": batch})
@@ -85,12 +71,13 @@ def serve(stream: TextIO, answers: TextIO, folder: Path) -> None:
             _say(answers, {"done": batch, "trials": [spec.id for spec in specs]})
 
 
-def trained(specs: list[TrialSpec], *, witnesses: bool = False, checkpoints: Path | None = None) -> Iterator[Trial]:
+def trained(
+    specs: list[TrialSpec], *, witnesses: bool = False, checkpoints: Path | None = None, seconds: float = SECONDS
+) -> Iterator[Trial]:
     """A result for every spec, each as soon as it is there. What cannot be trained is FAILED with its reason, and fails alone."""
     from .loop import Asked, stream
 
-    asked = Asked(witnesses, checkpoints)
-
+    asked = Asked(witnesses, checkpoints, seconds)
     good: list[TrialSpec] = []
     for spec in specs:
         try:
@@ -106,7 +93,7 @@ def trained(specs: list[TrialSpec], *, witnesses: bool = False, checkpoints: Pat
     except Exception as error:  # whatever goes wrong in training is a result of its trial
         if len(good) > 1:
             for spec in left.values():
-                yield from trained([spec], witnesses=witnesses, checkpoints=checkpoints)
+                yield from trained([spec], witnesses=witnesses, checkpoints=checkpoints, seconds=seconds)
         else:
             yield from (Trial(spec=spec, status=Status.FAILED, error=_one_line(error)) for spec in left.values())
 
@@ -115,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command. Answers an error and gives 2 where JAX is not installed, else 0 when the input has ended."""
     parser = argparse.ArgumentParser(prog="python -m scalelaw.train.worker", description="Train batches read from stdin.")
     parser.add_argument("--spool", type=Path, required=True, help="folder for the result files")
+    parser.add_argument("--checkpoint-seconds", type=float, default=SECONDS, help="least time between two checkpoints of a run")
     options = parser.parse_args(arguments)
     _watch_parent()
     if importlib.util.find_spec("jax") is None:
@@ -125,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-            serve(sys.stdin, answers, options.spool)
+            serve(sys.stdin, answers, options.spool, options.checkpoint_seconds)
     return 0
 
 
