@@ -35,4 +35,7 @@ def tables() -> None:
     columns["recipe"] = np.array([name for name, table in arms.items() for _ in range(len(table))], dtype=object)
     both = Trials.from_columns(columns, "finetune")
     found = compare(both, "recipe", {"width": 512.0}, reference="afresh", over="width")
-    print(f"\nAt width 512: {found.to_dict()['arms']}\n")
+    arms_at = "; ".join(
+        f"{arm.name} {arm.forecast.loss:.3f} ({arm.forecast.low:.3f} to {arm.forecast.high:.3f})" for arm in found.arms
+    )
+    print(f"\nForecast at width 512, each arm tuned: {arms_at}.\n")

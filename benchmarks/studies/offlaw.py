@@ -54,11 +54,11 @@ def parts() -> list[Part]:
 
 def tables() -> None:
     """What each kept knob costs at each size, and whether the tools name it."""
-    sweep, ladders = load(ROOT / NAME / "sweep"), load(ROOT / NAME / "ladders", hyper=("culprit", "excess"))
+    sweep, ladders = load(ROOT / NAME / "sweep"), load(ROOT / NAME / "ladders", where="culprit != ''")
     widths = [*SIZES, *BEYOND]
     print("| kept at its small-scale best | " + " | ".join(f"width {width}" for width in widths) + " |")
     print("|" + "---|" * (len(widths) + 1))
-    for culprit in ("none", *RANGES):
+    for culprit in ("control", *RANGES):
         cells = [_excess(ladders, culprit, width) for width in widths]
         print(f"| {culprit} | " + " | ".join(cells) + " |")
     print("\nExcess over the control's mean, %, with the standard error of the difference.\n")
@@ -71,7 +71,7 @@ def tables() -> None:
 def _named(sweep: Trials, ladders: Trials) -> None:
     """Whether `check` calls the runs off the law, and whom it suspects first."""
     print("| culprit | width | excess | OFF_LAW | UNDECIDED | ON_LAW | first suspect |\n|---|---|---|---|---|---|---|")
-    for culprit in ("none", *RANGES):
+    for culprit in ("control", *RANGES):
         for width in (max(SIZES), *BEYOND):
             rows = ladders.where(f"width == {width} and culprit == '{culprit}'")
             below = sweep.where(f"width < {width}")
@@ -92,10 +92,12 @@ def _named(sweep: Trials, ladders: Trials) -> None:
 
 
 def _excess(ladders: Trials, culprit: str, width: float) -> str:
-    losses = {name: ladders.where(f"width == {width} and culprit == '{name}'").numbers("loss") for name in {culprit, "none"}}
-    kept, control = losses[culprit], losses["none"]
+    losses = {name: ladders.where(f"width == {width} and culprit == '{name}'").numbers("loss") for name in {culprit, "control"}}
+    kept, control = losses[culprit], losses["control"]
+    if not len(kept):
+        return "-"
     value = 100 * (kept.mean() / control.mean() - 1)
-    if culprit == "none":
+    if culprit == "control":
         return f"0 (loss {control.mean():.4f})"
     error = 100 * math.hypot(*(each.std(ddof=1) / math.sqrt(len(each)) for each in losses.values())) / control.mean()
     return f"{value:+.2f} ({error:.2f})"
@@ -144,9 +146,9 @@ def _ladders(best: Optima) -> tuple[Study, dict[tuple[int, tuple[tuple[str, floa
     small = _settings(best, min(SIZES))
     for width, steps in {**SIZES, **BEYOND}.items():
         tuned = _settings(best, width)
-        for culprit in ("none", *RANGES):
-            settings = tuned if culprit == "none" else {**tuned, culprit: small[culprit]}
-            if width == min(SIZES) and culprit != "none":
+        for culprit in ("control", *RANGES):
+            settings = tuned if culprit == "control" else {**tuned, culprit: small[culprit]}
+            if width == min(SIZES) and culprit != "control":
                 continue
             culprits[width, tuple(sorted(settings.items()))] = culprit
             values = {**{name: (value,) for name, value in settings.items()}, **COMMON}
@@ -170,7 +172,7 @@ def _labels(trials: list[Trial], culprits: Mapping[Any, str]) -> Mapping[str, Ma
         named[trial.id] = culprits[int(trial.spec.scale["width"]), tuple(sorted(settings.items()))]
     control: dict[Any, list[float]] = {}
     for trial in trials:
-        if named[trial.id] == "none" and trial.loss is not None:
+        if named[trial.id] == "control" and trial.loss is not None:
             control.setdefault(trial.spec.scale["width"], []).append(trial.loss)
     means = {width: math.fsum(losses) / len(losses) for width, losses in control.items()}
     return {
