@@ -21,8 +21,6 @@ from .response import Array, Response
 __all__ = ["Motion", "Screened", "screen"]
 
 _TEN = math.log(10.0)
-# Standard deviation of the surface's prior on the trend of ln curvature per nat; told where the data halve its variance.
-_TREND = 0.3
 
 
 class Motion(enum.Enum):
@@ -163,11 +161,9 @@ def _curvature(response: Response, j: int, level: float) -> tuple[float, float, 
         row[first + len(pairs) * (1 + solver.steep.shape[2]) + solver.cubes.index((j, j))] = 6 * away
     value, error = float(row @ theta), math.sqrt(float(row @ covariance @ row))
     growth: dict[str, Estimate] = {}
-    for t in range(solver.steep.shape[2]):
-        at = place + (1 + t) * len(pairs)
-        unit = max(float(solver.state.shared[0, j, j]), 1e-12)
-        slope, se = float(theta[at]) / unit, math.sqrt(float(covariance[at, at])) / unit
-        if value > 2 * error and se < math.sqrt(0.5) * _TREND:
-            half = NormalDist().inv_cdf(0.5 + 0.5 * level) * se
-            growth[response.over[t]] = Estimate(slope, slope - half, slope + half, level, se)
+    for column, slope, se in zip(response.over, response.growth.value[j], response.growth.sd[j], strict=True):
+        # Told where the data halve the prior's variance.
+        if value > 2 * error and se < math.sqrt(0.5) * solver.p.growth:
+            half = NormalDist().inv_cdf(0.5 + 0.5 * level) * float(se)
+            growth[column] = Estimate(float(slope), float(slope) - half, float(slope) + half, level, float(se))
     return value, error, growth

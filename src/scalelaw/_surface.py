@@ -31,6 +31,7 @@ class Priors:
         window, widest: see `weights`, in ln loss; window is for each of the 1 + m unknowns of a scale.
         cubic: allow the bowl to be skewed. trend: let H change with scale.
         skew, curvature_between, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
@@ -44,6 +45,7 @@ class Priors:
     skew: float = 0.15
     curvature_between: float = 0.4
     skew_between: float = 0.05
+    growth: float = 0.3
     intercept: float = 3.0
     exponent: float = 1.0
     bend: float = 0.05
@@ -199,7 +201,7 @@ class Surface:
         local = [np.zeros((R, 1 + m)), (p.curvature_between * quad) ** -2.0, (p.skew_between * cube[:, own]) ** -2.0]
         law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
         law += [p.level**-2.0] * self.t.level.shape[2]
-        trend = [(0.3 * quad) ** -2.0] * self.steep.shape[2]
+        trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
         shared = [np.tile(law, (R, m)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
         return np.concatenate(local, axis=1), np.concatenate(shared, axis=1)
 
