@@ -10,7 +10,7 @@ from scalelaw.drift import Case, Drift, explain
 from scalelaw.drift import drift as find
 from scalelaw.errors import ScalelawError
 from scalelaw.testing.surfaces import Surface, axes
-from scalelaw.verdict import check
+from scalelaw.verdict import columns_of, judge, settings_of
 
 __all__ = ["WORLDS", "drifts"]
 
@@ -50,7 +50,8 @@ def _one(world: Surface, ratio: float, seed: int) -> tuple[list[float], float]:
     broken = {**at, **{name: math.exp(each) for name, each in zip(world.names, world.best(at), strict=True)}}
     broken["loss"] = 1.3 * world.run(random, at)
     found = find(trials, at, over=world.over, hyper=world.names, run=run)
-    other = explain(check(trials, broken, over=world.over, hyper=world.names))
+    # The same runs and the same target: the forecast stands.
+    other = explain(judge(found.forecast, columns_of(broken), settings_of(trials, broken), 0.95))
     means = [(each.excess.value, each.name) for each in found.hyperparameters]
     exact = float(world.cost(at, [math.log(settings[name]) for name in world.names] - world.best(at) - scatter))
     covered = found[culprit].excess.low <= exact <= found[culprit].excess.high

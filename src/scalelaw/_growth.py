@@ -4,8 +4,10 @@ With s = ln scale - ln middle, the surface has H(s) = H_0 + sum_t T_t s_t and a 
 
     ln H_jj(s) = ln H_0jj + sum_t gamma_jt s_t,        gamma_jt = T_t,jj / H_0jj
 
-and ln H is what is carried on: it cannot turn negative, and the simulated bowls sharpen so. Where the data tell little, gamma is
-near 0 and its error is the prior's: the expected curvature stays, and the interval widens.
+and ln H is what is carried on: it cannot turn negative. What makes bowls sharpen, the share of the loss that is still to be won,
+is common to all hyperparameters, so gamma_jt = gamma_t + delta_jt with gamma_t ~ N(0, growth^2) and delta_jt ~ N(0, 0.05^2): the
+surface's own prior, which knows each apart, is exchanged for this one. Where the data tell little, gamma is near 0 and its error
+is the prior's: the expected curvature stays, and the interval widens.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from ._surface import Surface
 __all__ = ["Growth", "growth"]
 
 Array: TypeAlias = NDArray[np.float64]
+
+# Standard deviation, per nat, of one hyperparameter's growth about that of all.
+_APART = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +55,16 @@ class Growth:
 def growth(surface: Surface) -> Growth:
     """Of a solved surface; without a trend told by the data the prior, and none where the surface was denied a trend."""
     m, S, P, T = surface.m, surface.S, len(surface.pairs), surface.steep.shape[2]
+    sd = surface.p.growth
+    prior = np.kron(sd**2 + _APART**2 * np.eye(m), np.eye(S))
     if not T:
-        sd = surface.p.growth if surface.p.trend else 0.0
-        return Growth(np.zeros((m, S)), sd**2 * np.eye(m * S))
+        return Growth(np.zeros((m, S)), prior if surface.p.trend else 0.0 * prior)
     first = m * surface.X.shape[2] + P
     at = [first + t * P + surface.pairs.index((j, j)) for j in range(m) for t in range(T)]
     unit = np.repeat(np.diagonal(surface.state.shared[0]), T)
-    return Growth((surface.theta[0, at] / unit).reshape(m, T), surface.cov[0][np.ix_(at, at)] / np.outer(unit, unit))
+    precision = np.linalg.inv(surface.cov[0][np.ix_(at, at)] / np.outer(unit, unit))
+    told = precision @ (surface.theta[0, at] / unit)
+    # The data's own part of the precision; rounding may leave it a little below zero where they say nothing.
+    values, vectors = np.linalg.eigh(precision - sd**-2.0 * np.eye(len(at)))
+    covariance = np.linalg.inv((vectors * np.maximum(values, 0.0)) @ vectors.T + np.linalg.inv(prior))
+    return Growth((covariance @ told).reshape(m, T), covariance)

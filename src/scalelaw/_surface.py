@@ -30,7 +30,8 @@ class Priors:
     Args:
         window, widest: see `weights`, in ln loss; window is for each of the 1 + m unknowns of a scale.
         cubic: allow the bowl to be skewed. trend: let H change with scale.
-        skew, curvature_between, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        skew: standard deviation, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        curvature_between, skew_between: scales of the priors x exp(-x / scale) on their scatter between scales, in units of H.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
         level: standard deviation of what a factor's level moves the best setting, in nats.
@@ -83,6 +84,7 @@ class State:
     Args:
         centre `(R, C, m)`, mu `(R, C)`, H `(R, C, m, m)`: lowest point, its ln loss and curvature, by scale.
         shared `(R, m, m)`: curvature at the middle of the scales. tau `(R, m)`. noise `(R,)`. robust `(R, C, n)`.
+        between `(R, 2)`: scatter of curvature and of skew between scales, in units of H.
     """
 
     centre: Array
@@ -92,6 +94,7 @@ class State:
     tau: Array
     noise: Array
     robust: Array
+    between: Array
 
 
 class Surface:
@@ -137,7 +140,8 @@ class Surface:
                 shared[r, j, j] = max(float(np.median(mine)) if len(mine) else 0.0, self.p.floor)
         H = np.broadcast_to(shared[:, None], (R, C, self.m, self.m)).copy()
         tau, noise = np.full((R, self.m), self.p.tau), np.full(R, 1e-6)
-        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y))
+        between = np.tile([self.p.curvature_between, self.p.skew_between], (R, 1))
+        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y), between)
 
     def run(self) -> None:
         """Solve and re-centre until the centres stay."""
@@ -192,13 +196,13 @@ class Surface:
         return offset, L, M
 
     def _precisions(self) -> tuple[Array, Array]:
-        """Prior precision of a scale's own unknowns but eta `(R, l)`, and of the shared ones `(R, t)`."""
+        """A scale's own unknowns: squared inverse units, 0 of mu and eta `(R, l)`; the shared ones: prior precision `(R, t)`."""
         R, m, p = self.t.y.shape[0], self.m, self.p
         unit = np.sqrt(np.diagonal(self.state.shared, axis1=1, axis2=2))
         quad = np.stack([unit[:, i] * unit[:, j] for i, j in self.pairs], axis=1)
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
-        local = [np.zeros((R, 1 + m)), (p.curvature_between * quad) ** -2.0, (p.skew_between * cube[:, own]) ** -2.0]
+        local = [np.zeros((R, 1 + m)), quad**-2.0, cube[:, own] ** -2.0]
         law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
         law += [p.level**-2.0] * self.t.level.shape[2]
         trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
@@ -242,10 +246,16 @@ class Surface:
         s.robust = np.minimum(1.0, self.p.huber / np.maximum(scaled, 1e-12))
         self._unpack()
 
+    def _own(self) -> Array:
+        """Prior precision of a scale's own unknowns but eta, `(R, C, l)`."""
+        units, P = self.blocks[3], len(self.pairs)
+        kinds = np.repeat([0, 1], [1 + self.m + P, units.shape[1] - 1 - self.m - P])
+        return np.repeat((units * self.state.between[:, kinds] ** -2.0)[:, None], self.t.y.shape[1], axis=1)
+
     def _eliminate(self) -> None:
         """Solve for the shared unknowns and each scale's own, with the present tau."""
-        A, cross, right, prior = self.blocks
-        precision = np.repeat(prior[:, None], A.shape[1], axis=1)
+        A, cross, right, _ = self.blocks
+        precision = self._own()
         precision[..., 1 : 1 + self.m] += self.state.tau[:, None] ** -2.0
         self.inner = np.linalg.inv(A + _diagonal(precision))
         self.gain = self.inner @ cross
@@ -258,21 +268,19 @@ class Surface:
         self.local = np.einsum("rclj,rcj->rcl", self.inner, right) - np.einsum("rcla,ra->rcl", self.gain, self.theta)
 
     def _scatter(self) -> None:
-        """One EM step of tau under the prior tau exp(-tau / a), which keeps it off zero (Chung et al. 2013).
-
-        With S = sum over scales of E eta^2, the maximum solves tau^3 / a + (C - 1) tau^2 = S.
-        """
-        at = slice(1, 1 + self.m)
-        eta = self.local[..., at]
-        gain = self.gain[:, :, at]
-        variance = np.diagonal(self.inner[..., at, at], axis1=2, axis2=3) + np.einsum(
-            "rcja,rab,rcjb->rcj", gain, self.cov, gain, optimize=True
+        """One EM step of every scatter between scales: of the lowest points, and of curvature and skew in units of H, which are
+        common to all hyperparameters."""
+        own, m, P = self.local[..., 1:], self.m, len(self.pairs)
+        variance = np.diagonal(self.inner, axis1=2, axis2=3)[..., 1:] + np.einsum(
+            "rcja,rab,rcjb->rcj", self.gain[:, :, 1:], self.cov, self.gain[:, :, 1:], optimize=True
         )
-        S, C = np.sum(eta**2 + variance, axis=1), eta.shape[1]
-        tau = np.sqrt(S / C)
-        for _ in range(20):
-            tau = tau - (tau**3 / self.p.tau + (C - 1) * tau**2 - S) / (3 * tau**2 / self.p.tau + 2 * (C - 1) * tau)
-        self.state.tau = tau
+        moment, C = own**2 + variance, own.shape[1]
+        self.state.tau = _mode(np.sum(moment[..., :m], axis=1), C, self.p.tau)
+        unit = moment[..., m:] * self.blocks[3][:, None, 1 + m :]
+        parts = ((unit[..., :P], self.p.curvature_between), (unit[..., P:], self.p.skew_between))
+        for k, (part, scale) in enumerate(parts):
+            if part.shape[2]:
+                self.state.between[:, k] = _mode(np.sum(part, axis=(1, 2)), C * part.shape[2], scale)
 
     def _unpack(self) -> None:
         m, P, q, T, s = self.m, len(self.pairs), self.X.shape[2], self.steep.shape[2], self.state
@@ -324,11 +332,11 @@ class Surface:
         The law is taken away; the curvature that scales share stays, with its error. What a scale's runs leave open is held to
         within the range of the study.
         """
-        A, cross, right, prior = self.blocks
+        A, cross, right, _ = self.blocks
         m, at = self.m, slice(1, 1 + self.m)
         width = m * self.X.shape[2]
         loose = self.span[:, None] ** -2.0
-        precision = np.repeat(prior[:, None], A.shape[1], axis=1)
+        precision = self._own()
         precision[..., at] += loose
         inner = np.linalg.inv(A + _diagonal(precision))
         eta = self.local[..., at]
@@ -338,6 +346,17 @@ class Surface:
         gain = (inner @ cross[..., width:])[:, :, at]
         covariance = inner[..., at, at] + gain @ self.cov[:, None, width:, width:] @ np.swapaxes(gain, 2, 3)
         return self.law() + found, covariance
+
+
+def _mode(S: Array, count: int, scale: float) -> Array:
+    """The scatter x that maximises its posterior under the prior x exp(-x / scale), which keeps it off zero (Chung et al. 2013).
+
+    With S = the expected sum of squares of `count` departures, it solves x^3 / scale + (count - 1) x^2 = S.
+    """
+    x = np.sqrt(S / count)
+    for _ in range(20):
+        x = x - (x**3 / scale + (count - 1) * x**2 - S) / (3 * x**2 / scale + 2 * (count - 1) * x)
+    return x
 
 
 def _positive(matrix: Array, floor: Array) -> Array:

@@ -5,7 +5,7 @@ At a scale s, with t = ln s - ln(middle of the ladder) and z the logarithms of t
     z*(s)   = centre + exponents t + bend t_1^2                          the law of the best settings
     ln loss = ln best(s) + cost(z - z*(s) - eta) + noise                 eta ~ N(0, tau^2) per scale and hyperparameter
 
-    cost(d) = sum_j h_j / b_j^2 (exp(b_j u_j) - 1 - b_j u_j),            u = A d,  h_j = curvature_j exp(growth t_1 + xi)
+    cost(d) = sum_j h_j / b_j^2 (exp(b_j u_j) - 1 - b_j u_j),            u = A d,  h_j = curvature_j exp(growth_j t_1 + xi)
 
 A = h^(-1/2) C^(1/2) h^(1/2) turns the axes so that the second derivatives at the best are h_i^(1/2) C_ij h_j^(1/2), where
 C_ij = correlation^|i - j|; Step Law's learning rate and batch size have about -0.3. xi ~ N(0, uneven^2) is drawn once per scale.
@@ -45,6 +45,7 @@ class Axis:
         skew: b of the bowl, positive where large values cost more.
         bend: coefficient of the squared logarithm of the first scale.
         points: settings on this axis of a full grid.
+        growth: change of ln curvature per nat of the first scale, beyond the world's.
         shift: of the settings tried against the best ones, in steps; the best lie at an edge where it is near half the points.
     """
 
@@ -56,6 +57,7 @@ class Axis:
     skew: float = 0.4
     bend: float = 0.0
     points: int = 5
+    growth: float = 0.0
     shift: float = 0.0
 
 
@@ -182,7 +184,8 @@ class Surface:
     # ---- the bowl -----------------------------------------------------------------------------------------------------
 
     def _curvature(self, point: Mapping[str, float]) -> Array:
-        return np.array([axis.curvature for axis in self.axes]) * math.exp(self.growth * float(self._away(point)[0]))
+        growth = np.array([self.growth + axis.growth for axis in self.axes])
+        return np.array([axis.curvature for axis in self.axes]) * np.exp(growth * float(self._away(point)[0]))
 
     def _root(self) -> Array:
         """Symmetric root of the correlation of curvatures."""
