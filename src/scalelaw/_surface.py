@@ -225,7 +225,7 @@ class Surface:
         LG = np.swapaxes(L, 2, 3) @ G
         self.blocks = (LG @ L, LG @ M, np.einsum("rckl,rck->rcl", L, b), local)
         self.whole = (
-            np.einsum("rckl,rckj->rlj", M, G @ M) + _diagonal(shared),
+            np.sum(np.swapaxes(M, 2, 3) @ G @ M, axis=1) + _diagonal(shared),
             np.einsum("rckl,rck->rl", M, b),
         )
         for _ in range(3):
@@ -236,7 +236,7 @@ class Surface:
         # Covariance of a scale's coefficients: its own part given the shared unknowns, and theirs.
         through = M - L @ self.gain
         spread = L @ self.inner @ np.swapaxes(L, 2, 3) + through @ self.cov[:, None] @ np.swapaxes(through, 2, 3)
-        lever = w * np.einsum("rcnk,rckl,rcnl->rcn", F, spread, F, optimize=True)
+        lever = w * np.sum((F @ spread) * F, axis=3)
         free = np.maximum(np.sum(soft * (1 - lever), axis=(1, 2)), 1.0)
         total = np.sum(soft * residual**2, axis=(1, 2)) / free
         expected = np.sum(soft * (1 - lever) * own, axis=(1, 2)) / free
@@ -259,7 +259,7 @@ class Surface:
         precision[..., 1 : 1 + self.m] += self.state.tau[:, None] ** -2.0
         self.inner = np.linalg.inv(A + _diagonal(precision))
         self.gain = self.inner @ cross
-        normal = self.whole[0] - np.einsum("rcla,rclb->rab", cross, self.gain, optimize=True)
+        normal = self.whole[0] - np.sum(np.swapaxes(cross, 2, 3) @ self.gain, axis=1)
         self.cov = np.linalg.inv(normal)
         # An arrow's corner is symmetric; rounding is not.
         self.cov = 0.5 * (self.cov + np.swapaxes(self.cov, 1, 2))
@@ -271,16 +271,14 @@ class Surface:
         """One EM step of every scatter between scales: of the lowest points, and of curvature and skew in units of H, which are
         common to all hyperparameters."""
         own, m, P = self.local[..., 1:], self.m, len(self.pairs)
-        variance = np.diagonal(self.inner, axis1=2, axis2=3)[..., 1:] + np.einsum(
-            "rcja,rab,rcjb->rcj", self.gain[:, :, 1:], self.cov, self.gain[:, :, 1:], optimize=True
-        )
-        moment, C = own**2 + variance, own.shape[1]
-        self.state.tau = _mode(np.sum(moment[..., :m], axis=1), C, self.p.tau)
-        unit = moment[..., m:] * self.blocks[3][:, None, 1 + m :]
-        parts = ((unit[..., :P], self.p.curvature_between), (unit[..., P:], self.p.skew_between))
-        for k, (part, scale) in enumerate(parts):
-            if part.shape[2]:
-                self.state.between[:, k] = _mode(np.sum(part, axis=(1, 2)), C * part.shape[2], scale)
+        gain = self.gain[:, :, 1:]
+        variance = np.diagonal(self.inner, axis1=2, axis2=3)[..., 1:] + np.sum((gain @ self.cov[:, None]) * gain, axis=3)
+        moment, C = np.sum(own**2 + variance, axis=1), own.shape[1]
+        unit = moment[:, m:] * self.blocks[3][:, 1 + m :]
+        squares = np.column_stack([moment[:, :m], unit[:, :P].sum(axis=1), unit[:, P:].sum(axis=1)])
+        count = C * np.array([*[1] * m, P, max(unit.shape[1] - P, 1)])
+        found = _mode(squares, count, np.array([*[self.p.tau] * m, self.p.curvature_between, self.p.skew_between]))
+        self.state.tau, self.state.between = found[:, :m], found[:, m:]
 
     def _unpack(self) -> None:
         m, P, q, T, s = self.m, len(self.pairs), self.X.shape[2], self.steep.shape[2], self.state
@@ -348,13 +346,13 @@ class Surface:
         return self.law() + found, covariance
 
 
-def _mode(S: Array, count: int, scale: float) -> Array:
+def _mode(S: Array, count: Array, scale: Array) -> Array:
     """The scatter x that maximises its posterior under the prior x exp(-x / scale), which keeps it off zero (Chung et al. 2013).
 
     With S = the expected sum of squares of `count` departures, it solves x^3 / scale + (count - 1) x^2 = S.
     """
-    x = np.sqrt(S / count)
-    for _ in range(20):
+    x = np.sqrt(np.maximum(S, 1e-300) / count)
+    for _ in range(10):
         x = x - (x**3 / scale + (count - 1) * x**2 - S) / (3 * x**2 / scale + 2 * (count - 1) * x)
     return x
 

@@ -52,7 +52,7 @@ class Kept:
 
     def excess(self, point: Mapping[str, float]) -> Estimate:
         """ln loss lost at a scale: median and interval."""
-        return _estimate(self._draws([place(self.response.over, point)])[:, 0], self.level)
+        return _estimate(self.draws(point), self.level)
 
     def curve(self, points: Sequence[Mapping[str, float]]) -> tuple[Array, Array, Array]:
         """Median, low and high of the excess at each point, for drawing."""
@@ -62,11 +62,11 @@ class Kept:
 
     def mean(self, point: Mapping[str, float]) -> float:
         """Expected excess at a scale, the mean of the draws."""
-        return float(self._draws([place(self.response.over, point)]).mean())
+        return float(self.draws(point).mean())
 
     def chance(self, point: Mapping[str, float], tolerance: float = 0.01) -> float:
         """Probability that the excess at a scale is beyond a tolerance."""
-        return float(np.mean(self._draws([place(self.response.over, point)]) > tolerance))
+        return float(np.mean(self.draws(point) > tolerance))
 
     def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
         """How many times larger than the start, in the first scale column, a model may be before the excess passes a tolerance.
@@ -92,6 +92,10 @@ class Kept:
         ends = [_order(reach, each) for each in (0.5, 0.5 - self.level / 2, 0.5 + self.level / 2)]
         value, least, most = (math.exp(each) if math.isfinite(each) else math.inf for each in ends)
         return Estimate(value, least, most, self.level)
+
+    def draws(self, point: Mapping[str, float]) -> Array:
+        """Draws of the excess at a scale; those of several kept settings share their curvature."""
+        return self._draws([place(self.response.over, point)])[:, 0]
 
     def _draws(self, points: Sequence[Mapping[str, float]]) -> Array:
         """Excess of every draw at each point, `(draws, points)`; a draw is one law, one scatter about it, one curvature."""
