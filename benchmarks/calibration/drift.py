@@ -41,8 +41,8 @@ WORLDS: dict[str, tuple[Surface, float]] = {
 }
 
 
-# Gaps and experiments take a forecast each: asked of every fifth study.
-_EVERY = 5
+# Gaps and experiments take a forecast each: asked of every tenth study.
+_EVERY = 10
 
 
 def _one(world: Surface, ratio: float, seed: int) -> tuple[list[float], list[float], float]:
@@ -120,7 +120,7 @@ def drifts(replicates: int) -> list[str]:
 
     First: it is given the highest excess before the run. Told: the chance, by the draws of the excess, that the one ranked first
     costs most, on average. Sure: the share ranked first where that chance is .8 or more, and of how many. Covered: the 90 %
-    interval of its predicted excess holds the true one. Of every fifth study: the score; blamed, after a run with a gap it has
+    interval of its predicted excess holds the true one. Of every tenth study: the score; blamed, after a run with a gap it has
     the largest share; unscreened, a run at the best settings whose loss another cause raised by 30 % is told to have a cause that
     was not screened; found, the proposed experiment, run as proposed on that run, ends with the culprit alone; its cost is that
     of its first two arms in runs at the target. Shares have their standard error in brackets.

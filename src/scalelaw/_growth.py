@@ -56,7 +56,7 @@ def growth(surface: Surface) -> Growth:
     """Of a solved surface; without a trend told by the data the prior, and none where the surface was denied a trend."""
     m, S, P, T = surface.m, surface.S, len(surface.pairs), surface.steep.shape[2]
     sd = surface.p.growth
-    prior = np.kron(sd**2 + _APART**2 * np.eye(m), np.eye(S))
+    prior: Array = np.kron(sd**2 + _APART**2 * np.eye(m), np.eye(S)).astype(np.float64)
     if not T:
         return Growth(np.zeros((m, S)), prior if surface.p.trend else 0.0 * prior)
     first = m * surface.X.shape[2] + P
@@ -66,5 +66,5 @@ def growth(surface: Surface) -> Growth:
     told = precision @ (surface.theta[0, at] / unit)
     # The data's own part of the precision; rounding may leave it a little below zero where they say nothing.
     values, vectors = np.linalg.eigh(precision - sd**-2.0 * np.eye(len(at)))
-    covariance = np.linalg.inv((vectors * np.maximum(values, 0.0)) @ vectors.T + np.linalg.inv(prior))
+    covariance: Array = np.linalg.inv((vectors * np.maximum(values, 0.0)) @ vectors.T + np.linalg.inv(prior))
     return Growth((covariance @ told).reshape(m, T), covariance)

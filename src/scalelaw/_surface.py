@@ -30,8 +30,8 @@ class Priors:
     Args:
         window, widest: see `weights`, in ln loss; window is for each of the 1 + m unknowns of a scale.
         cubic: allow the bowl to be skewed. trend: let H change with scale.
-        skew: standard deviation, in units of H: the skew of Step Law's bowls is about 0.1 H.
-        curvature_between, skew_between: scales of the priors x exp(-x / scale) on their scatter between scales, in units of H.
+        skew, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        curvature_between: scale of the prior x exp(-x / scale) on the scatter of H between scales, in units of H.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
         level: standard deviation of what a factor's level moves the best setting, in nats.
@@ -84,7 +84,7 @@ class State:
     Args:
         centre `(R, C, m)`, mu `(R, C)`, H `(R, C, m, m)`: lowest point, its ln loss and curvature, by scale.
         shared `(R, m, m)`: curvature at the middle of the scales. tau `(R, m)`. noise `(R,)`. robust `(R, C, n)`.
-        between `(R, 2)`: scatter of curvature and of skew between scales, in units of H.
+        between `(R,)`: scatter of curvature between scales, in units of H.
     """
 
     centre: Array
@@ -140,8 +140,7 @@ class Surface:
                 shared[r, j, j] = max(float(np.median(mine)) if len(mine) else 0.0, self.p.floor)
         H = np.broadcast_to(shared[:, None], (R, C, self.m, self.m)).copy()
         tau, noise = np.full((R, self.m), self.p.tau), np.full(R, 1e-6)
-        between = np.tile([self.p.curvature_between, self.p.skew_between], (R, 1))
-        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y), between)
+        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y), np.full(R, self.p.curvature_between))
 
     def run(self) -> None:
         """Solve and re-centre until the centres stay."""
@@ -196,13 +195,13 @@ class Surface:
         return offset, L, M
 
     def _precisions(self) -> tuple[Array, Array]:
-        """A scale's own unknowns: squared inverse units, 0 of mu and eta `(R, l)`; the shared ones: prior precision `(R, t)`."""
+        """Prior precision of a scale's own unknowns but eta `(R, l)`, as if `between` were 1, and of the shared ones `(R, t)`."""
         R, m, p = self.t.y.shape[0], self.m, self.p
         unit = np.sqrt(np.diagonal(self.state.shared, axis1=1, axis2=2))
         quad = np.stack([unit[:, i] * unit[:, j] for i, j in self.pairs], axis=1)
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
-        local = [np.zeros((R, 1 + m)), quad**-2.0, cube[:, own] ** -2.0]
+        local = [np.zeros((R, 1 + m)), quad**-2.0, (p.skew_between * cube[:, own]) ** -2.0]
         law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
         law += [p.level**-2.0] * self.t.level.shape[2]
         trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
@@ -248,9 +247,9 @@ class Surface:
 
     def _own(self) -> Array:
         """Prior precision of a scale's own unknowns but eta, `(R, C, l)`."""
-        units, P = self.blocks[3], len(self.pairs)
-        kinds = np.repeat([0, 1], [1 + self.m + P, units.shape[1] - 1 - self.m - P])
-        return np.repeat((units * self.state.between[:, kinds] ** -2.0)[:, None], self.t.y.shape[1], axis=1)
+        precision = self.blocks[3].copy()
+        precision[:, 1 + self.m : 1 + self.m + len(self.pairs)] *= self.state.between[:, None] ** -2.0
+        return np.repeat(precision[:, None], self.t.y.shape[1], axis=1)
 
     def _eliminate(self) -> None:
         """Solve for the shared unknowns and each scale's own, with the present tau."""
@@ -268,17 +267,21 @@ class Surface:
         self.local = np.einsum("rclj,rcj->rcl", self.inner, right) - np.einsum("rcla,ra->rcl", self.gain, self.theta)
 
     def _scatter(self) -> None:
-        """One EM step of every scatter between scales: of the lowest points, and of curvature and skew in units of H, which are
-        common to all hyperparameters."""
-        own, m, P = self.local[..., 1:], self.m, len(self.pairs)
-        gain = self.gain[:, :, 1:]
-        variance = np.diagonal(self.inner, axis1=2, axis2=3)[..., 1:] + np.sum((gain @ self.cov[:, None]) * gain, axis=3)
+        """One EM step of the scatter between scales: tau, and that of curvature in units of H, common to all its entries.
+
+        The skew's stays the prior's: it also takes up what a cubic leaves of a bowl, from which it would be learned wrong.
+        """
+        at = slice(1, 1 + self.m + len(self.pairs))
+        own, gain = self.local[..., at], self.gain[:, :, at]
+        variance = np.diagonal(self.inner[..., at, at], axis1=2, axis2=3) + np.sum((gain @ self.cov[:, None]) * gain, axis=3)
         moment, C = np.sum(own**2 + variance, axis=1), own.shape[1]
-        unit = moment[:, m:] * self.blocks[3][:, 1 + m :]
-        squares = np.column_stack([moment[:, :m], unit[:, :P].sum(axis=1), unit[:, P:].sum(axis=1)])
-        count = C * np.array([*[1] * m, P, max(unit.shape[1] - P, 1)])
-        found = _mode(squares, count, np.array([*[self.p.tau] * m, self.p.curvature_between, self.p.skew_between]))
-        self.state.tau, self.state.between = found[:, :m], found[:, m:]
+        curvature = np.sum(moment[:, self.m :] * self.blocks[3][:, 1 + self.m : at.stop], axis=1)
+        found = _mode(
+            np.column_stack([moment[:, : self.m], curvature]),
+            C * np.array([*[1] * self.m, len(self.pairs)]),
+            np.array([*[self.p.tau] * self.m, self.p.curvature_between]),
+        )
+        self.state.tau, self.state.between = found[:, : self.m], found[:, self.m]
 
     def _unpack(self) -> None:
         m, P, q, T, s = self.m, len(self.pairs), self.X.shape[2], self.steep.shape[2], self.state

@@ -149,7 +149,7 @@ def attribute(
             float(weight @ share[:, j]),
             float(weight @ (share[:, j] > 0.5)),
             settings[name],
-            optima[name].at(expected.at).value,
+            axis_of(name).setting(response.trend.best(expected.at)[j]),
             float(cost[j]),
         )
         for j, name in enumerate(known)
