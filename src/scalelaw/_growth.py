@@ -66,5 +66,5 @@ def growth(surface: Surface) -> Growth:
     told = precision @ (surface.theta[0, at] / unit)
     # The data's own part of the precision; rounding may leave it a little below zero where they say nothing.
     values, vectors = np.linalg.eigh(precision - sd**-2.0 * np.eye(len(at)))
-    covariance: Array = np.linalg.inv((vectors * np.maximum(values, 0.0)) @ vectors.T + np.linalg.inv(prior))
-    return Growth((covariance @ told).reshape(m, T), covariance)
+    covariance = np.linalg.inv((vectors * np.maximum(values, 0.0)) @ vectors.T + np.linalg.inv(prior))
+    return Growth((covariance @ told).reshape(m, T), np.asarray(covariance, dtype=np.float64))
