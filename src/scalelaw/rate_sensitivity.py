@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .axis import axis_of
 from .errors import InputError
 from .estimate import Estimate, number
-from .response import Bowl, Response, skewed
+from .response import FORM, Bowl, Response, skewed
 from .trials import place
 
 __all__ = ["RateSensitivity", "learning_rate_sensitivity"]
@@ -181,6 +181,7 @@ def _shape(response: Response, point: Mapping[str, float], j: int, at: int | Non
         mean[1] = surface.theta[0, last + cube] + surface.local[0, at, places[1]]
     used = slice(0, len(places))
     covariance[used, used] = surface.inner[0, at][np.ix_(places, places)] + through @ surface.cov[0] @ through.T
+    covariance[0, 0] += (FORM * mean[0]) ** 2
     return mean, covariance
 
 
