@@ -32,6 +32,7 @@ class Priors:
         cubic: allow the bowl to be skewed. trend: let H change with scale.
         skew, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
         curvature_between: scale of the prior x exp(-x / scale) on the scatter of H between scales, in units of H.
+        learn: learn that scatter; else it is the scale.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
         level: standard deviation of what a factor's level moves the best setting, in nats.
@@ -45,6 +46,7 @@ class Priors:
     trend: bool = True
     skew: float = 0.15
     curvature_between: float = 0.4
+    learn: bool = True
     skew_between: float = 0.05
     growth: float = 0.3
     intercept: float = 3.0
@@ -281,7 +283,9 @@ class Surface:
             C * np.array([*[1] * self.m, len(self.pairs)]),
             np.array([*[self.p.tau] * self.m, self.p.curvature_between]),
         )
-        self.state.tau, self.state.between = found[:, : self.m], found[:, self.m]
+        self.state.tau = found[:, : self.m]
+        if self.p.learn:
+            self.state.between = found[:, self.m]
 
     def _unpack(self) -> None:
         m, P, q, T, s = self.m, len(self.pairs), self.X.shape[2], self.steep.shape[2], self.state
