@@ -80,6 +80,54 @@ def test_hyperparameters_left_out_are_tuned() -> None:
     assert 0 < one.value < both.value
 
 
+def test_curvature_is_carried_on_along_its_trend() -> None:
+    """Averaged over replicates, ln H at eight times the largest size is the world's, growing, falling or even."""
+    for rate in (-0.15, 0.0, 0.2):
+        world = Surface(axes(2), growth=rate)
+        at = world.target(8.0)
+        grown, off, inside = [], [], []
+        for seed in range(12):
+            response = respond(world.draw(np.random.default_rng(seed))[0], world.over, world.names)
+            assert response is not None
+            grown.append(response.growth.value[:, 0])
+            off.append(np.log(np.diag(response.hessian_at(at)) / np.diag(world.hessian(at))))
+            inside.append(np.abs(off[-1]) < 1.645 * response.curvature_sd(at))
+            # The bowl keeps its shape in nats, wherever it is.
+            shape = [response.skew_at(point) / np.diag(response.hessian_at(point)) for point in (at, world.middle)]
+            np.testing.assert_allclose(*shape)
+        assert np.mean(grown, axis=0) == pytest.approx(rate, abs=0.04)
+        assert np.abs(np.mean(off, axis=0)).max() < 0.25
+        assert np.mean(inside) >= 0.75
+
+
+def test_draws_of_the_sharpness_scatter_as_stated() -> None:
+    world = Surface(axes(2), uneven=0.3)
+    response = respond(world.draw(np.random.default_rng(0))[0], world.over, world.names)
+    assert response is not None
+    at = world.target(8.0)
+    drawn = np.log(response.sharpness([at], 40_000, np.random.default_rng(1))[:, 0])
+    np.testing.assert_allclose(drawn.std(axis=0), response.curvature_sd(at), rtol=0.03)
+    np.testing.assert_allclose(drawn.mean(axis=0), 0.0, atol=0.01)
+    np.testing.assert_allclose(response.cost(at, np.array([0.5, 0.0]), 2.0), 2 * response.cost(at, np.array([0.5, 0.0])))
+
+
+def test_uneven_curvature_is_told_from_even() -> None:
+    learned = {
+        uneven: [
+            found.solver.state.between[0]
+            for seed in range(10)
+            if (
+                found := respond(
+                    Surface(axes(1), sizes=8, uneven=uneven).draw(np.random.default_rng(seed))[0], ("width",), ("learning_rate",)
+                )
+            )
+        ]
+        for uneven in (0.0, 0.3)
+    }
+    assert np.median(learned[0.0]) < 0.08
+    assert 0.15 < np.median(learned[0.3]) < 0.45
+
+
 @pytest.mark.parametrize(("settings", "words"), [({"momentum": 0.9}, "not tuned"), ({"learning_rate": -1.0}, "no place")])
 def test_bad_input_is_one_line(settings: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):

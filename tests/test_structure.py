@@ -47,6 +47,7 @@ LAYERS = (
         "noise",
         "trend",
         "surface",
+        "growth",
         "factors",
         "response",
         "readings",

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from . import tables
+from .ahead import ahead
 from .drift import drifts
 from .surfaces import surfaces
 
@@ -16,14 +17,15 @@ KINDS = {
     "verdicts": tables.verdicts,
     "surfaces": surfaces,
     "drift": drifts,
+    "lookahead": ahead,
 }
-REPLICATES = {"surfaces": 500, "drift": 500}
+REPLICATES = {"surfaces": 500, "drift": 500, "lookahead": 500}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
-    parser.add_argument("--replicates", type=int, help="default: 200, surfaces and drift 500")
+    parser.add_argument("--replicates", type=int, help="default: 200, surfaces, drift and lookahead 500")
     arguments = parser.parse_args()
     for name in arguments.tables:
         start = time.perf_counter()

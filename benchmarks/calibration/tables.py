@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from scalelaw.response import Settings, respond
 from scalelaw.testing.worlds import World
 from scalelaw.verdict import Ruling, check
 
-__all__ = ["bowls", "forecasts", "optima", "verdicts"]
+__all__ = ["bowls", "forecasts", "optima", "share", "verdicts"]
 
 BOWLS = {
     "skewed, rates x2": World(sizes=6),
@@ -40,7 +41,8 @@ FORECASTS = {
 }
 
 
-def _share(hits: list[bool]) -> str:
+def share(hits: Sequence[float] | np.ndarray) -> str:
+    """A share with its standard error."""
     rate = float(np.mean(hits))
     return f"{rate:.3f} ({math.sqrt(max(rate * (1 - rate), 0.25 / len(hits)) / len(hits)):.3f})"
 
@@ -105,7 +107,7 @@ def optima(replicates: int) -> list[str]:
             error.append(math.log(value.value) - truth)
             half.append(0.5 * math.log(value.high / value.low))
         rms = math.sqrt(float(np.mean(np.square(error))))
-        lines.append(f"| {name} | {_share(law)} | {_share(own)} | {_share(power)} | {rms:.3f} | {np.median(half):.2f} |")
+        lines.append(f"| {name} | {share(law)} | {share(own)} | {share(power)} | {rms:.3f} | {np.median(half):.2f} |")
     return lines
 
 
@@ -124,7 +126,7 @@ def forecasts(replicates: int, ratios: tuple[int, ...] = (2, 4, 16)) -> list[str
         for ratio, each in rows.items():
             error = np.array([row[2] for row in each])
             lines.append(
-                f"| {name} | {ratio}x | {_share([row[0] for row in each])} | {100 * np.median([row[1] for row in each]):.1f} % "
+                f"| {name} | {ratio}x | {share([row[0] for row in each])} | {100 * np.median([row[1] for row in each]):.1f} % "
                 f"| {100 * np.sqrt(np.mean(error**2)):.1f} % | {100 * error.mean():+.1f} % |"
             )
     return lines
@@ -154,6 +156,6 @@ def verdicts(replicates: int, ratios: tuple[int, ...] = (2, 4)) -> list[str]:
                 for place, away in enumerate(aways):
                     off[place].append(world.run(random, width, away) > found.high)
             cost = ", ".join(f"{100 * float(world.cost(width, away)):.1f} %" for away in aways)
-            shares = [_share([each is ruling for each in tuned]) for ruling in (Ruling.OFF_LAW, Ruling.ON_LAW)]
-            lines.append(f"| {name} | {ratio}x | {' | '.join([*shares, *(_share(each) for each in off)])} | {cost} |")
+            shares = [share([each is ruling for each in tuned]) for ruling in (Ruling.OFF_LAW, Ruling.ON_LAW)]
+            lines.append(f"| {name} | {ratio}x | {' | '.join([*shares, *(share(each) for each in off)])} | {cost} |")
     return lines

@@ -268,6 +268,7 @@ VARIANTS: Mapping[str, Settings] = {
     "no skew": Settings(cubic=False),
     "no bend": Settings(bend=0.0),
     "no trend of the curvature": Settings(trend=False),
+    "scatter of the curvature not learned": Settings(learn=False),
 }
 
 

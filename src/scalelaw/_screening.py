@@ -18,11 +18,9 @@ from .forecast import Forecast
 from .lookahead import Kept, keep
 from .response import Array, Response
 
-__all__ = ["Motion", "Screened", "screen"]
+__all__ = ["Loss", "Motion", "Screened", "losses", "screen"]
 
 _TEN = math.log(10.0)
-# Standard deviation of the surface's prior on the trend of ln curvature per nat; told where the data halve its variance.
-_TREND = 0.3
 
 
 class Motion(enum.Enum):
@@ -107,35 +105,60 @@ def screen(expected: Forecast, response: Response, start: Mapping[str, float], t
     trend, point, level = response.trend, expected.at, expected.level
     step = trend.place(point) - trend.place(start)
     p_values = [_still(response, j, step) for j in range(len(response.hyper))]
-    found: list[Screened] = []
-    for j, (name, p, least) in enumerate(zip(response.hyper, p_values, adjusted(p_values), strict=True)):
+    lost = losses(response, point, start, level)
+    found = [
+        Screened(
+            name=each.name,
+            kept=each.kept.settings[each.name],
+            best=expected.optimum[each.name],
+            exponents={column: trend.exponent(each.name, column, level) for column in response.over},
+            motion=Motion.INSENSITIVE if each.flat else Motion.MOVES if least <= 1 - level else Motion.UNSHOWN,
+            p_value=p,
+            adjusted=least,
+            excess=each.excess,
+            score=each.excess.value / expected.sd_log,
+            probability=each.kept.chance(point, tolerance / each.part),
+            growth=each.growth,
+            noise_at_ten=each.at_ten / response.noise,
+            _kept=each.kept,
+            _tolerance=tolerance / each.part,
+        )
+        for each, p, least in zip(lost, p_values, adjusted(p_values), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda each: -each.score))
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """What keeping one hyperparameter costs, before it is held against a forecast: see `Screened`.
+
+    Args:
+        flat: it is insensitive. part: its own curvature over the surface's, where it is. at_ten: cost of ten times more or less.
+    """
+
+    name: str
+    kept: Kept
+    excess: Estimate
+    flat: bool
+    part: float
+    at_ten: float
+    growth: Mapping[str, Estimate]
+
+
+def losses(response: Response, point: Mapping[str, float], start: Mapping[str, float], level: float) -> tuple[Loss, ...]:
+    """Of every tuned hyperparameter, in their order."""
+    found: list[Loss] = []
+    for j, name in enumerate(response.hyper):
         kept = keep(response, (name,), start, level=level)
         curvature, error, growth = _curvature(response, j, level)
         at_ten = 0.5 * max(curvature, 0.0) * _TEN**2
         flat = at_ten < response.noise and 0.5 * error * _TEN**2 < 2 * response.noise
         # The surface holds its curvature above a floor; a hyperparameter without detectable curvature is charged its own.
         part = float(np.clip(curvature / response.hessian_at(point)[j, j], 1e-3, 1.0)) if flat else 1.0
-        excess = kept.excess(point)
-        excess = Estimate(part * excess.value, part * excess.low, part * excess.high, level, part * excess.stderr)
-        found.append(
-            Screened(
-                name=name,
-                kept=kept.settings[name],
-                best=expected.optimum[name],
-                exponents={column: trend.exponent(name, column, level) for column in response.over},
-                motion=Motion.INSENSITIVE if flat else Motion.MOVES if least <= 1 - level else Motion.UNSHOWN,
-                p_value=p,
-                adjusted=least,
-                excess=excess,
-                score=excess.value / expected.sd_log,
-                probability=kept.chance(point, tolerance / part),
-                growth=growth,
-                noise_at_ten=at_ten / response.noise,
-                _kept=kept,
-                _tolerance=tolerance / part,
-            )
-        )
-    return tuple(sorted(found, key=lambda each: -each.score))
+        whole = kept.excess(point)
+        excess = Estimate(part * whole.value, part * whole.low, part * whole.high, level, part * whole.stderr)
+        found.append(Loss(name, kept, excess, flat, part, at_ten, growth))
+    return tuple(found)
 
 
 def _still(response: Response, j: int, step: Array) -> float:
@@ -163,11 +186,9 @@ def _curvature(response: Response, j: int, level: float) -> tuple[float, float, 
         row[first + len(pairs) * (1 + solver.steep.shape[2]) + solver.cubes.index((j, j))] = 6 * away
     value, error = float(row @ theta), math.sqrt(float(row @ covariance @ row))
     growth: dict[str, Estimate] = {}
-    for t in range(solver.steep.shape[2]):
-        at = place + (1 + t) * len(pairs)
-        unit = max(float(solver.state.shared[0, j, j]), 1e-12)
-        slope, se = float(theta[at]) / unit, math.sqrt(float(covariance[at, at])) / unit
-        if value > 2 * error and se < math.sqrt(0.5) * _TREND:
-            half = NormalDist().inv_cdf(0.5 + 0.5 * level) * se
-            growth[response.over[t]] = Estimate(slope, slope - half, slope + half, level, se)
+    for column, slope, se in zip(response.over, response.growth.value[j], response.growth.sd[j], strict=True):
+        # Told where the data halve the prior's variance.
+        if value > 2 * error and se < math.sqrt(0.5) * solver.p.growth:
+            half = NormalDist().inv_cdf(0.5 + 0.5 * level) * float(se)
+            growth[column] = Estimate(float(slope), float(slope) - half, float(slope) + half, level, float(se))
     return value, error, growth

@@ -30,7 +30,10 @@ class Priors:
     Args:
         window, widest: see `weights`, in ln loss; window is for each of the 1 + m unknowns of a scale.
         cubic: allow the bowl to be skewed. trend: let H change with scale.
-        skew, curvature_between, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        skew, skew_between: standard deviations, in units of H: the skew of Step Law's bowls is about 0.1 H.
+        curvature_between: scale of the prior x exp(-x / scale) on the scatter of H between scales, in units of H.
+        learn: learn that scatter; else it is the scale.
+        growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
@@ -43,7 +46,9 @@ class Priors:
     trend: bool = True
     skew: float = 0.15
     curvature_between: float = 0.4
+    learn: bool = True
     skew_between: float = 0.05
+    growth: float = 0.3
     intercept: float = 3.0
     exponent: float = 1.0
     bend: float = 0.05
@@ -81,6 +86,7 @@ class State:
     Args:
         centre `(R, C, m)`, mu `(R, C)`, H `(R, C, m, m)`: lowest point, its ln loss and curvature, by scale.
         shared `(R, m, m)`: curvature at the middle of the scales. tau `(R, m)`. noise `(R,)`. robust `(R, C, n)`.
+        between `(R,)`: scatter of curvature between scales, in units of H.
     """
 
     centre: Array
@@ -90,6 +96,7 @@ class State:
     tau: Array
     noise: Array
     robust: Array
+    between: Array
 
 
 class Surface:
@@ -135,7 +142,7 @@ class Surface:
                 shared[r, j, j] = max(float(np.median(mine)) if len(mine) else 0.0, self.p.floor)
         H = np.broadcast_to(shared[:, None], (R, C, self.m, self.m)).copy()
         tau, noise = np.full((R, self.m), self.p.tau), np.full(R, 1e-6)
-        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y))
+        return State(centre, mu, H, shared, tau, noise, np.ones_like(t.y), np.full(R, self.p.curvature_between))
 
     def run(self) -> None:
         """Solve and re-centre until the centres stay."""
@@ -190,16 +197,16 @@ class Surface:
         return offset, L, M
 
     def _precisions(self) -> tuple[Array, Array]:
-        """Prior precision of a scale's own unknowns but eta `(R, l)`, and of the shared ones `(R, t)`."""
+        """Prior precision of a scale's own unknowns but eta `(R, l)`, as if `between` were 1, and of the shared ones `(R, t)`."""
         R, m, p = self.t.y.shape[0], self.m, self.p
         unit = np.sqrt(np.diagonal(self.state.shared, axis1=1, axis2=2))
         quad = np.stack([unit[:, i] * unit[:, j] for i, j in self.pairs], axis=1)
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
-        local = [np.zeros((R, 1 + m)), (p.curvature_between * quad) ** -2.0, (p.skew_between * cube[:, own]) ** -2.0]
+        local = [np.zeros((R, 1 + m)), quad**-2.0, (p.skew_between * cube[:, own]) ** -2.0]
         law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
         law += [p.level**-2.0] * self.t.level.shape[2]
-        trend = [(0.3 * quad) ** -2.0] * self.steep.shape[2]
+        trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
         shared = [np.tile(law, (R, m)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
         return np.concatenate(local, axis=1), np.concatenate(shared, axis=1)
 
@@ -219,7 +226,7 @@ class Surface:
         LG = np.swapaxes(L, 2, 3) @ G
         self.blocks = (LG @ L, LG @ M, np.einsum("rckl,rck->rcl", L, b), local)
         self.whole = (
-            np.einsum("rckl,rckj->rlj", M, G @ M) + _diagonal(shared),
+            np.sum(np.swapaxes(M, 2, 3) @ G @ M, axis=1) + _diagonal(shared),
             np.einsum("rckl,rck->rl", M, b),
         )
         for _ in range(3):
@@ -230,7 +237,7 @@ class Surface:
         # Covariance of a scale's coefficients: its own part given the shared unknowns, and theirs.
         through = M - L @ self.gain
         spread = L @ self.inner @ np.swapaxes(L, 2, 3) + through @ self.cov[:, None] @ np.swapaxes(through, 2, 3)
-        lever = w * np.einsum("rcnk,rckl,rcnl->rcn", F, spread, F, optimize=True)
+        lever = w * np.sum((F @ spread) * F, axis=3)
         free = np.maximum(np.sum(soft * (1 - lever), axis=(1, 2)), 1.0)
         total = np.sum(soft * residual**2, axis=(1, 2)) / free
         expected = np.sum(soft * (1 - lever) * own, axis=(1, 2)) / free
@@ -240,14 +247,20 @@ class Surface:
         s.robust = np.minimum(1.0, self.p.huber / np.maximum(scaled, 1e-12))
         self._unpack()
 
+    def _own(self) -> Array:
+        """Prior precision of a scale's own unknowns but eta, `(R, C, l)`."""
+        precision = self.blocks[3].copy()
+        precision[:, 1 + self.m : 1 + self.m + len(self.pairs)] *= self.state.between[:, None] ** -2.0
+        return np.repeat(precision[:, None], self.t.y.shape[1], axis=1)
+
     def _eliminate(self) -> None:
         """Solve for the shared unknowns and each scale's own, with the present tau."""
-        A, cross, right, prior = self.blocks
-        precision = np.repeat(prior[:, None], A.shape[1], axis=1)
+        A, cross, right, _ = self.blocks
+        precision = self._own()
         precision[..., 1 : 1 + self.m] += self.state.tau[:, None] ** -2.0
         self.inner = np.linalg.inv(A + _diagonal(precision))
         self.gain = self.inner @ cross
-        normal = self.whole[0] - np.einsum("rcla,rclb->rab", cross, self.gain, optimize=True)
+        normal = self.whole[0] - np.sum(np.swapaxes(cross, 2, 3) @ self.gain, axis=1)
         self.cov = np.linalg.inv(normal)
         # An arrow's corner is symmetric; rounding is not.
         self.cov = 0.5 * (self.cov + np.swapaxes(self.cov, 1, 2))
@@ -256,21 +269,23 @@ class Surface:
         self.local = np.einsum("rclj,rcj->rcl", self.inner, right) - np.einsum("rcla,ra->rcl", self.gain, self.theta)
 
     def _scatter(self) -> None:
-        """One EM step of tau under the prior tau exp(-tau / a), which keeps it off zero (Chung et al. 2013).
+        """One EM step of the scatter between scales: tau, and that of curvature in units of H, common to all its entries.
 
-        With S = sum over scales of E eta^2, the maximum solves tau^3 / a + (C - 1) tau^2 = S.
+        The skew's stays the prior's: it also takes up what a cubic leaves of a bowl, from which it would be learned wrong.
         """
-        at = slice(1, 1 + self.m)
-        eta = self.local[..., at]
-        gain = self.gain[:, :, at]
-        variance = np.diagonal(self.inner[..., at, at], axis1=2, axis2=3) + np.einsum(
-            "rcja,rab,rcjb->rcj", gain, self.cov, gain, optimize=True
+        at = slice(1, 1 + self.m + len(self.pairs))
+        own, gain = self.local[..., at], self.gain[:, :, at]
+        variance = np.diagonal(self.inner[..., at, at], axis1=2, axis2=3) + np.sum((gain @ self.cov[:, None]) * gain, axis=3)
+        moment, C = np.sum(own**2 + variance, axis=1), own.shape[1]
+        curvature = np.sum(moment[:, self.m :] * self.blocks[3][:, 1 + self.m : at.stop], axis=1)
+        found = _mode(
+            np.column_stack([moment[:, : self.m], curvature]),
+            C * np.array([*[1] * self.m, len(self.pairs)]),
+            np.array([*[self.p.tau] * self.m, self.p.curvature_between]),
         )
-        S, C = np.sum(eta**2 + variance, axis=1), eta.shape[1]
-        tau = np.sqrt(S / C)
-        for _ in range(20):
-            tau = tau - (tau**3 / self.p.tau + (C - 1) * tau**2 - S) / (3 * tau**2 / self.p.tau + 2 * (C - 1) * tau)
-        self.state.tau = tau
+        self.state.tau = found[:, : self.m]
+        if self.p.learn:
+            self.state.between = found[:, self.m]
 
     def _unpack(self) -> None:
         m, P, q, T, s = self.m, len(self.pairs), self.X.shape[2], self.steep.shape[2], self.state
@@ -322,11 +337,11 @@ class Surface:
         The law is taken away; the curvature that scales share stays, with its error. What a scale's runs leave open is held to
         within the range of the study.
         """
-        A, cross, right, prior = self.blocks
+        A, cross, right, _ = self.blocks
         m, at = self.m, slice(1, 1 + self.m)
         width = m * self.X.shape[2]
         loose = self.span[:, None] ** -2.0
-        precision = np.repeat(prior[:, None], A.shape[1], axis=1)
+        precision = self._own()
         precision[..., at] += loose
         inner = np.linalg.inv(A + _diagonal(precision))
         eta = self.local[..., at]
@@ -336,6 +351,17 @@ class Surface:
         gain = (inner @ cross[..., width:])[:, :, at]
         covariance = inner[..., at, at] + gain @ self.cov[:, None, width:, width:] @ np.swapaxes(gain, 2, 3)
         return self.law() + found, covariance
+
+
+def _mode(S: Array, count: Array, scale: Array) -> Array:
+    """The scatter x that maximises its posterior under the prior x exp(-x / scale), which keeps it off zero (Chung et al. 2013).
+
+    With S = the expected sum of squares of `count` departures, it solves x^3 / scale + (count - 1) x^2 = S.
+    """
+    x = np.sqrt(np.maximum(S, 1e-300) / count)
+    for _ in range(10):
+        x = x - (x**3 / scale + (count - 1) * x**2 - S) / (3 * x**2 / scale + 2 * (count - 1) * x)
+    return x
 
 
 def _positive(matrix: Array, floor: Array) -> Array:

@@ -5,8 +5,8 @@ With z the kept setting's coordinate and z*(s) the law of the best (`trend.py`),
     excess(s) = cost(z - z*(s)),   cost(d) = 1/2 H d^2 and the bowl's skew (`response.skewed`), in ln loss
 
 so a setting leaves the law quadratically in ln scale: 1/2 H (p ln r)^2 for an exponent p and a ratio r, and the furthest safe
-ratio for a tolerance e is exp(sqrt(2 e / H) / |p|). Intervals come from draws of the law (straight or bent, with the scatter of
-scales) and of the curvature.
+ratio for a tolerance e is exp(sqrt(2 e / H) / |p|). H is that of the larger scale, carried on along its trend. Intervals come
+from draws of the law (straight or bent), of the curvature's trend, and of a scale's own scatter about both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .axis import axis_of
 from .errors import InputError
 from .estimate import Estimate
-from .response import CURVATURE_SD, Response, skewed
+from .response import Response
 from .trials import place
 
 __all__ = ["Kept", "keep"]
@@ -31,7 +31,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 _DRAWS = 2000
 # How far ahead a safe ratio is looked for.
-_FURTHEST = 1e6
+_FURTHEST, _POINTS = 1e6, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,34 +49,36 @@ class Kept:
     start: Mapping[str, float]
     level: float
     _away: Array = field(repr=False)
-    _grid: Array = field(repr=False)
 
     def excess(self, point: Mapping[str, float]) -> Estimate:
         """ln loss lost at a scale: median and interval."""
-        draws = self._draws(place(self.response.over, point))
-        return _estimate(draws, self.level)
+        return _estimate(self.draws(point), self.level)
 
     def curve(self, points: Sequence[Mapping[str, float]]) -> tuple[Array, Array, Array]:
         """Median, low and high of the excess at each point, for drawing."""
-        found = [self.excess(point) for point in points]
-        return tuple(np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))  # pyright: ignore[reportReturnType]
+        draws = self._draws([place(self.response.over, point) for point in points])
+        low, value, high = np.quantile(draws, [0.5 - self.level / 2, 0.5, 0.5 + self.level / 2], axis=0)
+        return value, low, high
 
     def mean(self, point: Mapping[str, float]) -> float:
         """Expected excess at a scale, the mean of the draws."""
-        return float(self._draws(place(self.response.over, point)).mean())
+        return float(self.draws(point).mean())
 
     def chance(self, point: Mapping[str, float], tolerance: float = 0.01) -> float:
         """Probability that the excess at a scale is beyond a tolerance."""
-        return float(np.mean(self._draws(place(self.response.over, point)) > tolerance))
+        return float(np.mean(self.draws(point) > tolerance))
 
     def safe_ratio(self, tolerance: float = 0.02) -> Estimate:
         """How many times larger than the start, in the first scale column, a model may be before the excess passes a tolerance.
 
-        Infinite where it does not within a factor of a million.
+        A model there has its own scatter: at the low end the excess is beyond the tolerance with probability (1 - level) / 2.
+        Infinite where it is not within a factor of a million.
         """
         if not tolerance > 0:
             raise InputError(f"a tolerance of {tolerance:g}", "tolerance", "Give a share of the loss above 0, such as 0.02")
-        cost = _costs(self)
+        column = self.response.over[0]
+        grid = np.log(np.geomspace(1.0, _FURTHEST, _POINTS))
+        cost = self._draws([{**self.start, column: self.start[column] * math.exp(each)} for each in grid])
         over = cost > tolerance
         first = np.argmax(over, axis=1)
         never = ~over.any(axis=1)
@@ -85,20 +87,24 @@ class Kept:
         before = np.maximum(first - 1, 0)
         low, high = np.sqrt(cost[rows, before]), np.sqrt(cost[rows, first])
         share = np.where(first > 0, (math.sqrt(tolerance) - low) / np.maximum(high - low, 1e-12), 0.0)
-        reach = self._grid[before] + np.clip(share, 0.0, 1.0) * (self._grid[first] - self._grid[before])
+        reach = grid[before] + np.clip(share, 0.0, 1.0) * (grid[first] - grid[before])
         reach = np.sort(np.where(never, np.inf, reach))
         ends = [_order(reach, each) for each in (0.5, 0.5 - self.level / 2, 0.5 + self.level / 2)]
         value, least, most = (math.exp(each) if math.isfinite(each) else math.inf for each in ends)
         return Estimate(value, least, most, self.level)
 
-    def _draws(self, point: Mapping[str, float]) -> Array:
-        """Excess of every draw at a point."""
+    def draws(self, point: Mapping[str, float]) -> Array:
+        """Draws of the excess at a scale; those of several kept settings share their curvature."""
+        return self._draws([place(self.response.over, point)])[:, 0]
+
+    def _draws(self, points: Sequence[Mapping[str, float]]) -> Array:
+        """Excess of every draw at each point, `(draws, points)`; a draw is one law, one scatter about it, one curvature."""
         trend, response = self.response.trend, self.response
         random = np.random.default_rng(0)
-        best = trend.draw(_DRAWS, random)(trend.place(point)[None])[:, 0]
-        scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))
+        best = trend.draw(_DRAWS, random)(np.stack([trend.place(point) for point in points]))
         away = np.where(np.isfinite(self._away), self._away - best, 0.0)
-        return skewed(response.hessian_at(point), response.skew, away) * scale
+        sharpness = response.sharpness(points, _DRAWS, random)
+        return np.stack([response.cost(point, away[:, k], sharpness[:, k]) for k, point in enumerate(points)], axis=1)
 
 
 def keep(
@@ -135,26 +141,7 @@ def keep(
         if not math.isfinite(away[j]):
             raise InputError(f"{name} = {given[name]} has no place on its axis", "settings", "Give a value within its range")
         values[name] = axis.setting(float(away[j]))
-    grid = np.log(np.geomspace(1.0, _FURTHEST, 200))
-    return Kept(response, values, start, level, away, grid)
-
-
-def _costs(kept: Kept) -> Array:
-    """Excess of every draw along growing ratios of the first scale column from the start, `(draws, ratios)`.
-
-    The setting kept is a given value; where its own scale's best was kept, that scale's scatter is part of the start and not of
-    the way from it, so that the excess begins near zero.
-    """
-    trend, response = kept.response.trend, kept.response
-    random = np.random.default_rng(0)
-    s = np.repeat(trend.place(kept.start)[None], len(kept._grid), axis=0)
-    s[:, 0] += kept._grid
-    best = trend.draw(_DRAWS, random, tau=False)(s)
-    scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))[:, None]
-    used = np.isfinite(kept._away)
-    away = np.where(used, kept._away - best, 0.0)
-    far = {**kept.start, response.over[0]: kept.start[response.over[0]] * 4}
-    return skewed(response.hessian_at(far), response.skew, away) * scale
+    return Kept(response, values, start, level, away)
 
 
 def _order(ordered: Array, probability: float) -> float:

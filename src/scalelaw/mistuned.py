@@ -21,7 +21,7 @@ from .axis import axis_of
 from .cells import Cell
 from .discrepancy import hull
 from .estimate import Estimate, number
-from .response import CURVATURE_SD, Response, skewed
+from .response import Response
 
 __all__ = ["EXCESS", "Mistuning", "mistuned"]
 
@@ -187,8 +187,8 @@ class _Kept:
         drawn = self.slope.draw(_logs(response.over, points), count, random)
         away = np.zeros((*drawn.shape, len(response.hyper)))
         away[..., self.j] = -drawn
-        each = [skewed(response.hessian_at(point), response.skew, away[:, k]) for k, point in enumerate(points)]
-        return np.stack(each, axis=1) * np.exp(CURVATURE_SD * random.standard_normal((count, 1)))
+        sharpness = response.sharpness(points, count, random)
+        return np.stack([response.cost(point, away[:, k], sharpness[:, k]) for k, point in enumerate(points)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .axis import axis_of
 from .errors import InputError
 from .estimate import Estimate, number
-from .response import CURVATURE_SD, Bowl, Response, skewed
+from .response import FORM, Bowl, Response, skewed
 from .trials import place
 
 __all__ = ["RateSensitivity", "learning_rate_sensitivity"]
@@ -158,16 +158,16 @@ def _start(
 def _shape(response: Response, point: Mapping[str, float], j: int, at: int | None) -> tuple[Array, Array]:
     """Curvature and cubic coefficient along one hyperparameter, `(2,)`, and their covariance.
 
-    Of a scale that was run: what the surface knows of that bowl. Elsewhere: of the nearest scales, with their scatter.
+    Of a scale that was run: what the surface knows of that bowl. Elsewhere: carried on from the nearest scales.
     """
     surface = response.solver
     P, q, m = len(surface.pairs), surface.X.shape[2], surface.m
     quad, cube = surface.pairs.index((j, j)), surface.cubes.index((j, j)) if surface.cubes else -1
     last = len(surface.theta[0]) - len(surface.cubes)
     if at is None:
-        H = float(response.hessian_at(point)[j, j])
+        H, k = float(response.hessian_at(point)[j, j]), float(response.skew_at(point)[j])
         skew = float(surface.cov[0, last + cube, last + cube]) if surface.cubes else 0.0
-        return np.array([H, response.skew[j]]), np.diag([(CURVATURE_SD * H) ** 2, skew])
+        return np.array([H, k]), np.diag([(response.curvature_sd(point)[j] * H) ** 2, skew])
     own = [(a, b) for a, b in surface.cubes if a == b]
     places = [1 + m + quad] + ([1 + m + P + own.index((j, j))] if own else [])
     through = -surface.gain[0, at, places]
@@ -181,6 +181,7 @@ def _shape(response: Response, point: Mapping[str, float], j: int, at: int | Non
         mean[1] = surface.theta[0, last + cube] + surface.local[0, at, places[1]]
     used = slice(0, len(places))
     covariance[used, used] = surface.inner[0, at][np.ix_(places, places)] + through @ surface.cov[0] @ through.T
+    covariance[0, 0] += (FORM * mean[0]) ** 2
     return mean, covariance
 
 

@@ -99,6 +99,7 @@ def _drawn(full: Table, state: State, count: int, random: np.random.Generator) -
         several(state.tau),
         several(state.noise),
         np.take_along_axis(state.robust[0][scales], settings, axis=2),
+        several(state.between),
     )
     return table, start
 

@@ -25,6 +25,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._growth import Growth, growth
 from ._surface import Priors, Surface, Table
 from .cells import Cell, cells_of
 from .estimate import Estimate, quantile_t
@@ -33,13 +34,13 @@ from .noise import SeedNoise, seed_noise
 from .trend import Path, Trend, straighten
 from .trials import Trials
 
-__all__ = ["CURVATURE_SD", "Bowl", "Edge", "Response", "Settings", "respond"]
+__all__ = ["FORM", "Bowl", "Edge", "Response", "Settings", "respond"]
 
 Array: TypeAlias = NDArray[np.float64]
 Settings = Priors
 
-# Scatter of ln curvature between scales; on simulated and public grids 0.2 to 0.4.
-CURVATURE_SD = 0.3
+# Error of ln H that no run tells of: a cubic within its window is not the bowl. On simulated bowls 0.05 to 0.15.
+FORM = 0.1
 # A scale counts as tuned where its own runs place the best setting to within a nat.
 _TOLD = 1.0
 
@@ -96,7 +97,8 @@ class Response:
         factors: hyperparameters that were compared by level (schedule, precision, two values of a number).
         level: the levels that the law of best settings is for, in their order: see `factors.best_levels`.
         hessian: shared curvature of ln loss, `(hyperparameters, hyperparameters)`.
-        skew: shared cubic coefficients of d_j^3.
+        skew: shared cubic coefficients of d_j^3, at the curvature `hessian`.
+        growth: how curvature changes with scale.
         noise: standard deviation of ln loss of one run about its bowl: seeds and lack of fit together.
         trend: the law of the best settings.
         cells: the runs behind it.
@@ -108,6 +110,7 @@ class Response:
     bowls: tuple[Bowl, ...]
     hessian: Array
     skew: Array
+    growth: Growth = field(repr=False)
     noise: float
     trend: Trend = field(repr=False)
     cells: tuple[Cell, ...] = field(repr=False)
@@ -139,23 +142,44 @@ class Response:
         return tuple(found)
 
     def hessian_at(self, point: Mapping[str, float]) -> Array:
-        """Curvature at a scale: the bowls' curvatures averaged with weights that fall with the distance in ln scale.
+        """Expected curvature at a scale: the bowls' curvatures averaged with weights that fall with the distance in ln scale,
+        then carried on from the middle of those weights along the trend of ln H (`_growth.py`)."""
+        near, beyond = self._near(point)
+        root = np.exp(0.5 * self.growth.value @ beyond)
+        return root[:, None] * near * root
 
-        It is not extrapolated by its trend: beyond the data the nearest scales' curvature stands, which is the careful choice
-        where curvature grows with size (a mistuning is then predicted to cost too little, not too much).
-        """
+    def skew_at(self, point: Mapping[str, float]) -> Array:
+        """Cubic coefficients at a scale: k grows with H, so that the bowl keeps its shape in nats."""
+        return self.skew * np.diag(self.hessian_at(point)) / np.diag(self.hessian)
+
+    def curvature_sd(self, point: Mapping[str, float]) -> Array:
+        """Standard deviation of ln H_jj of one scale about the expected one, `(hyperparameters,)`."""
+        beyond, m = self._near(point)[1], len(self.hyper)
+        of_trend = np.einsum("jsjt,s,t->j", self.growth.covariance.reshape(m, len(beyond), m, len(beyond)), beyond, beyond)
+        return np.sqrt(self.solver.state.between[0] ** 2 + FORM**2 + of_trend)
+
+    def sharpness(self, points: Sequence[Mapping[str, float]], count: int, random: np.random.Generator) -> Array:
+        """Draws of one scale's own H_jj over the expected one, `(count, points, hyperparameters)`: the error of the trend and the
+        scatter of scales, the latter the same for all points of a draw."""
+        scatter = math.hypot(self.solver.state.between[0], FORM) * random.standard_normal((count, 1, 1))
+        beyond = np.stack([self._near(point)[1] for point in points])
+        return np.exp(scatter + np.einsum("njs,ps->npj", self.growth.errors(count, random), beyond))
+
+    def _near(self, point: Mapping[str, float]) -> tuple[Array, Array]:
+        """Average curvature of the nearest bowls, and how far in ln scale the point lies beyond their average, `(scales,)`."""
         there = np.log([point[name] for name in self.over])
         here = np.log([[bowl.point[name] for name in self.over] for bowl in self.bowls])
         distance = np.sqrt(np.sum((here - there) ** 2, axis=1))
         weight = np.exp(-(distance - distance.min()) / np.log(4.0))
-        return np.einsum("c,cij->ij", weight / weight.sum(), np.stack([bowl.hessian for bowl in self.bowls]))
+        weight /= weight.sum()
+        return np.einsum("c,cij->ij", weight, np.stack([bowl.hessian for bowl in self.bowls])), there - weight @ here
 
-    def cost(self, point: Mapping[str, float], away: Array) -> Array:
+    def cost(self, point: Mapping[str, float], away: Array, sharpness: Array | float = 1.0) -> Array:
         """ln loss lost at settings `away` from the best, `(.., hyperparameters)` -> `(..)`: see `skewed`."""
-        return skewed(self.hessian_at(point), self.skew, away)
+        return skewed(self.hessian_at(point), self.skew_at(point), away, sharpness)
 
 
-def skewed(hessian: Array, skew: Array, away: Array) -> Array:
+def skewed(hessian: Array, skew: Array, away: Array, sharpness: Array | float = 1.0) -> Array:
     """The bowl continued beyond its window: 1/2 d'Hd + sum_j H_jj / b_j^2 (e^(b_j d_j) - 1 - b_j d_j - (b_j d_j)^2 / 2).
 
     b_j = 6 k_j / H_jj gives the cubic's third derivative at the best setting; unlike a cubic it never turns down. |b| is held
@@ -163,13 +187,15 @@ def skewed(hessian: Array, skew: Array, away: Array) -> Array:
 
     Args:
         hessian `(m, m)`, skew `(m,)`: at the best setting. away: `(.., m)`.
+        sharpness: factors of the H_jj, `(.., m)`, at the same b_j.
     """
-    quadratic = 0.5 * np.einsum("...i,ij,...j->...", away, hessian, away)
+    scaled = np.sqrt(sharpness) * away
+    quadratic = 0.5 * np.einsum("...i,ij,...j->...", scaled, hessian, scaled)
     H = np.diag(hessian)
     b = np.clip(6 * skew / H, -1.0, 1.0)
     b = np.where(np.abs(b) < 1e-4, 1e-4, b)
     x = np.clip(b * away, -50.0, 50.0)
-    return np.maximum(quadratic + np.sum(H / b**2 * (np.expm1(x) - x - 0.5 * x**2), axis=-1), 0.0)
+    return np.maximum(quadratic + np.sum(sharpness * H / b**2 * (np.expm1(x) - x - 0.5 * x**2), axis=-1), 0.0)
 
 
 def respond(
@@ -218,6 +244,7 @@ def _respond(
         tuple(_bowls(surface, cells, seeds)),
         surface.state.shared[0],
         surface.skew[0, own] if own else np.zeros(len(hyper)),
+        growth(surface),
         float(np.sqrt(surface.state.noise[0] + seeds.total.mean())),
         _trend(surface, over, hyper, middle),
         tuple(cells),

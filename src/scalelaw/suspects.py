@@ -13,7 +13,7 @@ import numpy as np
 from .axis import axis_of
 from .estimate import Estimate
 from .forecast import Forecast
-from .response import CURVATURE_SD, Array, Response, skewed
+from .response import Array, Response, skewed
 from .stack import Mixture
 
 __all__ = ["Attribution", "Suspect", "apportion", "attribute", "suspects"]
@@ -71,7 +71,7 @@ class Attribution:
         return max(1.0 - sum(each.share for each in self.suspects), 0.0)
 
 
-def apportion(response: Response, point: Mapping[str, float], away: Array) -> Array:
+def apportion(response: Response, point: Mapping[str, float], away: Array, sharpness: Array | float = 1.0) -> Array:
     """Shapley values of the hyperparameters in the cost of a setting: they sum to `response.cost(point, away)`.
 
     In a quadratic a hyperparameter's Shapley value is phi_j = 1/2 d_j (H d)_j, half of each cross term going to each of its two
@@ -79,16 +79,18 @@ def apportion(response: Response, point: Mapping[str, float], away: Array) -> Ar
 
     Args:
         away: coordinates less those of the best setting, `(.., hyperparameters)`; the result has the same shape.
+        sharpness: see `skewed`.
     """
     away = np.asarray(away, dtype=np.float64)
-    H = response.hessian_at(point)
-    quadratic = 0.5 * away * (away @ H)
+    factor = np.broadcast_to(sharpness, away.shape)
+    H, skew, scaled = response.hessian_at(point), response.skew_at(point), np.sqrt(factor) * away
+    quadratic = 0.5 * scaled * (scaled @ H)
     diagonal = np.diag(np.diag(H))
     alone = np.zeros_like(away)
     for j in range(away.shape[-1]):
         one = np.zeros_like(away)
         one[..., j] = away[..., j]
-        alone[..., j] = skewed(diagonal, response.skew, one) - 0.5 * H[j, j] * one[..., j] ** 2
+        alone[..., j] = skewed(diagonal, skew, one, factor) - 0.5 * H[j, j] * scaled[..., j] ** 2
     return quadratic + alone
 
 
@@ -104,7 +106,7 @@ def attribute(
     """Suspects by their expected share of the gap, which is taken apart as gap = sum_j phi_j + u + e:
 
     - phi_j, the Shapley value of hyperparameter j in the cost of d = used - best (`apportion`). The best is drawn from its law,
-      straight or bent, with the scatter of scales; H with 30 % scatter.
+      straight or bent, with the scatter of scales; H with its own and the error of its trend.
     - u: a cause that was not tuned; none (chance 0.8), or exponential with mean c = 10 % of the loss (chance 0.2).
     - e ~ N(0, s^2): the law's own error and the run's noise.
 
@@ -134,8 +136,8 @@ def attribute(
     for j, name in zip(columns, known, strict=True):
         best = optima[name].path.draw(_DRAWS, random)(response.trend.place(expected.at)[None])[:, 0]
         away[:, j] = used[name] - best
-    scale = np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))
-    phi = apportion(response, expected.at, away)[:, columns] * scale[:, None]
+    sharpness = response.sharpness([expected.at], _DRAWS, random)[:, 0]
+    phi = apportion(response, expected.at, away, sharpness)[:, columns]
     sd, total = float(mixture.sd()[0]), phi.sum(axis=1)
     share, weight = _posterior(phi, gap, sd, random)
     middle = np.zeros(away.shape[1])
@@ -147,7 +149,7 @@ def attribute(
             float(weight @ share[:, j]),
             float(weight @ (share[:, j] > 0.5)),
             settings[name],
-            optima[name].at(expected.at).value,
+            axis_of(name).setting(response.trend.best(expected.at)[j]),
             float(cost[j]),
         )
         for j, name in enumerate(known)

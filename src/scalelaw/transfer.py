@@ -34,7 +34,7 @@ from .frontier import Frontier, frontier
 from .lookahead import keep
 from .rate_sensitivity import RateSensitivity, learning_rate_sensitivity
 from .resample import profile
-from .response import CURVATURE_SD, Bowl, Edge, Response, skewed
+from .response import Bowl, Edge, Response
 from .settling import LEAST, Settling, order, settling
 from .trials import Trials, place
 
@@ -358,7 +358,7 @@ def _limit(full: Response, j: int, curve: Settling, kept: float, level: float) -
     largest = max((bowl.point for bowl in full.bowls), key=_size)
     away = np.zeros((_DRAWS, len(full.hyper)))
     away[:, j] = np.where(np.isfinite(z), kept - z, 0.0)
-    cost = skewed(full.hessian_at(largest), full.skew, away) * np.exp(CURVATURE_SD * random.standard_normal(_DRAWS))
+    cost = full.cost(largest, away, full.sharpness([largest], _DRAWS, random)[:, 0])
     cost = np.sort(np.where(np.isfinite(z), cost, np.inf))
     return Estimate(order(cost, 0.5), order(cost, 0.5 - level / 2), order(cost, 0.5 + level / 2), level)
 

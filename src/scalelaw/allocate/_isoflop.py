@@ -89,7 +89,8 @@ def _cubics(profile: list[tuple[float, Array, Array]], window: float) -> tuple[B
             "loss": np.exp(np.concatenate([y for *_, y in profile])),
         }
     )
-    response = respond(table, ("compute",), ("parameters",), Settings(window=window / 2))
+    # The skew is what budgets share; a budget's curvature stays its own, so its scatter is not learned.
+    response = respond(table, ("compute",), ("parameters",), Settings(window=window / 2, learn=False))
     if response is None:
         return ()
     bowls = {bowl.point["compute"]: bowl for bowl in response.bowls}

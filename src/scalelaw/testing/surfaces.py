@@ -5,12 +5,13 @@ At a scale s, with t = ln s - ln(middle of the ladder) and z the logarithms of t
     z*(s)   = centre + exponents t + bend t_1^2                          the law of the best settings
     ln loss = ln best(s) + cost(z - z*(s) - eta) + noise                 eta ~ N(0, tau^2) per scale and hyperparameter
 
-    cost(d) = sum_j h_j / b_j^2 (exp(b_j u_j) - 1 - b_j u_j),            u = A d,  h_j = curvature_j exp(growth t_1)
+    cost(d) = sum_j h_j / b_j^2 (exp(b_j u_j) - 1 - b_j u_j),            u = A d,  h_j = curvature_j exp(growth_j t_1 + xi)
 
 A = h^(-1/2) C^(1/2) h^(1/2) turns the axes so that the second derivatives at the best are h_i^(1/2) C_ij h_j^(1/2), where
-C_ij = correlation^|i - j|; Step Law's learning rate and batch size have about -0.3. A cost c is held below `cap` as
-cap (1 - exp(-c / cap)): a run that learns nothing stays at chance. A run diverges with probability
-Phi((u - u_max) / cliff_sd), u the logarithm of the first hyperparameter and u_max = its centre + cliff + cliff_exponent t_1.
+C_ij = correlation^|i - j|; Step Law's learning rate and batch size have about -0.3. xi ~ N(0, uneven^2) is drawn once per scale.
+A cost c is held below `cap` as cap (1 - exp(-c / cap)): a run that learns nothing stays at chance. A run diverges with
+probability Phi((u - u_max) / cliff_sd), u the logarithm of the first hyperparameter and u_max = its centre + cliff +
+cliff_exponent t_1.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Axis:
         skew: b of the bowl, positive where large values cost more.
         bend: coefficient of the squared logarithm of the first scale.
         points: settings on this axis of a full grid.
+        growth: change of ln curvature per nat of the first scale, beyond the world's.
         shift: of the settings tried against the best ones, in steps; the best lie at an edge where it is near half the points.
     """
 
@@ -55,6 +57,7 @@ class Axis:
     skew: float = 0.4
     bend: float = 0.0
     points: int = 5
+    growth: float = 0.0
     shift: float = 0.0
 
 
@@ -82,11 +85,13 @@ class Truth:
         points: the scales, `(cells, scale columns)`.
         best: ln of each scale's own best settings, with its scatter, `(cells, hyperparameters)`.
         law: the same without the scatter.
+        uneven: xi of each scale, `(cells,)`.
     """
 
     points: Array
     best: Array
     law: Array
+    uneven: Array
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Surface:
     tau: float = 0.1
     correlation: float = -0.3
     growth: float = 0.1
+    uneven: float = 0.0
     cap: float = 0.7
     cliff: float = math.inf
     cliff_exponent: float = -0.5
@@ -178,7 +184,8 @@ class Surface:
     # ---- the bowl -----------------------------------------------------------------------------------------------------
 
     def _curvature(self, point: Mapping[str, float]) -> Array:
-        return np.array([axis.curvature for axis in self.axes]) * math.exp(self.growth * float(self._away(point)[0]))
+        growth = np.array([self.growth + axis.growth for axis in self.axes])
+        return np.array([axis.curvature for axis in self.axes]) * np.exp(growth * float(self._away(point)[0]))
 
     def _root(self) -> Array:
         """Symmetric root of the correlation of curvatures."""
@@ -192,9 +199,9 @@ class Surface:
         root, unit = self._root(), np.sqrt(self._curvature(point))
         return unit[:, None] * (root @ root) * unit[None, :]
 
-    def cost(self, point: Mapping[str, float], away: Array | Sequence[float]) -> Array:
-        """ln loss lost by settings `away` nats from the best, `(..., hyperparameters)` to `(...)`."""
-        h = self._curvature(point)
+    def cost(self, point: Mapping[str, float], away: Array | Sequence[float], uneven: float = 0.0) -> Array:
+        """ln loss lost by settings `away` nats from the best, `(..., hyperparameters)` to `(...)`; `uneven` is the scale's xi."""
+        h = self._curvature(point) * math.exp(uneven)
         unit = np.sqrt(h)
         u = (np.asarray(away, dtype=np.float64) * unit) @ self._root() / unit
         b = np.array([axis.skew for axis in self.axes])
@@ -236,12 +243,14 @@ class Surface:
         jitter = random.uniform(-0.3, 0.3, len(self.axes))
         rows: list[tuple[float, ...]] = []
         best: list[Array] = []
-        for place in ladder[kept]:
+        # Where curvature is even nothing is drawn for it, so that those studies do not depend on it.
+        uneven = self.uneven * random.normal(size=count) if self.uneven else np.zeros(count)
+        for place, xi in zip(ladder[kept], uneven, strict=True):
             point = self.point(place)
             best.append(self.best(point) + self.tau * random.normal(size=len(self.axes)))
             z = self._settings(random, point, jitter)
             z = z[random.random(len(z)) >= self.missing]
-            mean = math.log(self.loss(point)) + self.cost(point, z - best[-1])
+            mean = math.log(self.loss(point)) + self.cost(point, z - best[-1], float(xi))
             wall = self.edge_of_stability(point)
             for seed in range(self.seeds):
                 loss = np.exp(mean + self.noise * random.normal(size=len(z)))
@@ -251,7 +260,7 @@ class Surface:
         columns: dict[str, Array | list[str]] = dict(zip((*self.over, *self.names, "seed", "loss"), table, strict=True))
         columns["status"] = ["COMPLETE" if ended else "DIVERGED" for ended in np.isfinite(table[-1])]
         law = np.array([self.best(self.point(place)) for place in ladder[kept]])
-        return Trials.from_columns(columns, "simulated"), Truth(ladder[kept], np.array(best), law)
+        return Trials.from_columns(columns, "simulated"), Truth(ladder[kept], np.array(best), law, uneven)
 
     def run(
         self,
