@@ -29,7 +29,7 @@ Forecaster: TypeAlias = Callable[[Trials, Mapping[str, Array]], Mixture]
 
 def _bare(mixture: Mixture) -> Mixture:
     """The same without the discrepancy: parameters, noise and stacked forms."""
-    return replace(mixture, kappas=np.zeros(1), chances=np.ones(1))
+    return replace(mixture, discrepancy=np.zeros((1, mixture.mean.shape[1])), chances=np.ones(1))
 
 
 def _ends(mixture: Mixture, level: float = 0.9) -> tuple[Array, Array, Array]:
