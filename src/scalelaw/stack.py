@@ -330,8 +330,8 @@ class Ladder:
             distance, outside = (each(self.x[j:count]) for each in (reach.distance, reach.outside))
             for i in range(count - j):
                 ratio = math.exp(float(np.max(self.x[j + i] - self.x[:j].max(axis=0))))
-                told = (float(each[i]) for each in (error, variance))
-                result.append(Held(j, j + i, ratio, *told, float(degrees), float(distance[i]), float(outside[i])))
+                away = float(distance[i]), float(outside[i])
+                result.append(Held(j, j + i, ratio, float(error[i]), float(variance[i]), float(degrees), *away))
         return tuple(result)
 
 

@@ -339,7 +339,7 @@ def _excess(expected: Forecast, value: float, middle: float) -> dict[str, float]
     over, found = expected.frontier.over, {"nats": value - middle, "relative": value / middle - 1}
     if {"parameters", "tokens"} <= set(over) or "compute" in over:
         # Parameters and tokens shrink alike.
-        each = np.geomspace(1e-6, 1.0, 241)
+        each = np.geomspace(1e-6, 1.0, 61)
         power = {name: 1.0 if name == "compute" else 0.5 if name in ("parameters", "tokens") else 0.0 for name in over}
         loss = expected.stack.predict({name: expected.at[name] * each ** power[name] for name in over}).loss(0.5)
         loss = np.minimum.accumulate(loss)
