@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -70,13 +71,22 @@ def _levels(later: Later, inflation: float) -> Array:
 def evidences() -> Mapping[str, list[tuple[str, Array]]]:
     """Per family, the name of each ladder and the log likelihood of every discrepancy from its rolling origins."""
     found: dict[str, list[tuple[str, Array]]] = {}
-    for family in families():
+    for family, name, rows in _ladders():
         try:
-            held = ladder(family).stack().held
+            held = rows.stack().held
         except DataError:
             continue
         if held:
-            found.setdefault(family.family, []).append((family.name, evidence(held)))
+            found.setdefault(family, []).append((name, evidence(held)))
+    return found
+
+
+@cache
+def _ladders() -> list[tuple[str, str, Ladder]]:
+    found: list[tuple[str, str, Ladder]] = []
+    for family in families():
+        with contextlib.suppress(DataError):
+            found.append((family.family, family.name, ladder(family)))
     return found
 
 
@@ -119,11 +129,7 @@ def _cuts(edge: Frontier, up: bool) -> list[Later]:
 def _held_out() -> list[tuple[str, str, Later]]:
     """Per family, ladder and origin: the stack of the rows before, and those after that lie well beyond them."""
     found: list[tuple[str, str, Later]] = []
-    for family in families():
-        try:
-            rows = ladder(family)
-        except DataError:
-            continue
+    for family, name, rows in _ladders():
         for count in rows.origins:
             if count < (12 if len(rows.over) == 2 else 5):
                 continue
@@ -136,7 +142,7 @@ def _held_out() -> list[tuple[str, str, Later]]:
             if far.any():
                 points = {name: column[far] for name, column in rows.points(after).items()}
                 each = Later(stack, evidence(stack.held), points, rows.y[after][far], rows.se[after][far] ** 2)
-                found.append((family.family, family.name, each))
+                found.append((family, name, each))
     return found
 
 

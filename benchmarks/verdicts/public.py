@@ -17,7 +17,7 @@ from scalelaw.frontier import Frontier, frontier
 from scalelaw.response import Bowl, respond
 from scalelaw.stack import Ladder, Stack
 from scalelaw.trials import Trials
-from scalelaw.verdict import Ruling, Verdict, judge
+from scalelaw.verdict import Verdict, judge, tuned
 
 from ..forecasting import prior
 from ..tuning.steplaw import FOLDER, HYPER, OVER, grid
@@ -38,6 +38,7 @@ KINDS = {
     "2x below": (-math.log(2), 0.2),
 }
 BATCH = 0.5
+_SHORT = ("tuned", "4x above")  # of every variant
 HEAD = [
     "| judged on | runs | OFF_LAW (95 %) | UNDECIDED | ON_LAW | mean excess | smallest visible, rate |",
     "|---|---|---|---|---|---|---|",
@@ -117,17 +118,21 @@ def _variants(sets: Mapping[str, Sequence[Case]], known: Discrepancy) -> list[st
     stackers["Chinchilla's form, exponents' priors, kappa 0.005"] = lambda edge: exponents.Informed(
         edge, {"chinchilla": told["chinchilla"]}, Discrepancy(0.005, 0.05, 1.0, 1.0, **flat), ["chinchilla"]
     ).stack()
-    heads = [f"{name}: {kind}" for name in ("next N", "split", "beyond D/N") for kind in ("tuned", "4x above")]
+    heads = [f"{name}: {kind}" for name in ("next N", "split", "beyond D/N") for kind in _SHORT]
     lines = [f"| variant | {' | '.join(heads)} | threshold, next N |", "|---" * (len(heads) + 2) + "|"]
     for name, stacker in stackers.items():
         cells: list[str] = []
-        high = math.nan
+        high: list[float] = []
         for place, cases in enumerate(sets.values()):
-            judged, _ = _judged(cases, stacker)
-            for kind in ("tuned", "4x above"):
-                cells.append(share(sum(v.verdict is Ruling.OFF_LAW for v, _ in judged[kind]), len(judged[kind])))
-            high = _threshold(judged) if not place else high
-        lines.append(f"| {name} | {' | '.join(cells)} | {high:.2f} % |")
+            off: dict[str, list[bool]] = {kind: [] for kind in _SHORT}
+            for expected, case in zip(_expected(cases, stacker), cases, strict=True):
+                middle, top = (float(tuned(expected).quantile(each)[0]) for each in (0.5, 0.95))
+                high += [100 * math.expm1(top - middle)] if not place else []
+                for kind, row in _runs(case):
+                    if kind in off:
+                        off[kind].append(math.log(row["loss"]) > top)
+            cells += [share(sum(each), len(each)) for each in off.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} | {np.mean(high):.2f} % |")
     return lines
 
 
@@ -169,17 +174,26 @@ def _forecast(edge: Frontier, at: tuple[float, ...]) -> Forecast:
     return forecast(edge, dict(zip(edge.over, at, strict=True)), level=0.9)
 
 
-def _judged(cases: Sequence[Case], stacker: Stacker | None) -> tuple[_Judged, list[float]]:
-    """The verdicts, and the law's error at each cell's best."""
-    found: _Judged = {kind: [] for kind in KINDS}
-    errors: list[float] = []
+def _expected(cases: Sequence[Case], stacker: Stacker | None) -> list[Forecast]:
+    """The forecast of each cell, with another stack of laws where one is asked for."""
+    found: list[Forecast] = []
     stacks: dict[Frontier, Stack] = {}
     for case in cases:
         expected = _forecast(case.edge, tuple(case.bowl.point.values()))
         if stacker is not None:
-            stacks[case.edge] = stacks.get(case.edge) or stacker(case.edge)
+            if case.edge not in stacks:
+                stacks[case.edge] = stacker(case.edge)
             expected = replace(expected, stack=stacks[case.edge])
-        errors.append(case.bowl.log_loss - float(expected.stack.predict(expected.at).quantile(0.5)[0]))
+        found.append(expected)
+    return found
+
+
+def _judged(cases: Sequence[Case], stacker: Stacker | None) -> tuple[_Judged, list[float]]:
+    """The verdicts, and the law's error at each cell's best."""
+    found: _Judged = {kind: [] for kind in KINDS}
+    errors: list[float] = []
+    for expected, case in zip(_expected(cases, stacker), cases, strict=True):
+        errors.append(case.bowl.log_loss - float(tuned(expected).quantile(0.5)[0]))
         for kind, row in _runs(case):
             away = float(math.log(row["loss"]) - case.bowl.log_loss)
             found[kind].append((judge(expected, row, row, 0.95), away))
