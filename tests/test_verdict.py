@@ -14,7 +14,7 @@ from scalelaw.errors import RunError
 from scalelaw.suspects import _unknown
 from scalelaw.testing.worlds import World
 from scalelaw.trials import Trials
-from scalelaw.verdict import Ruling, check
+from scalelaw.verdict import Ruling, check, tuned
 
 WORLD = World(seeds=2, sizes=7)
 TARGET = 4 * float(WORLD.widths[-1])
@@ -55,6 +55,16 @@ def test_threshold_and_excess_are_consistent() -> None:
     better = check(trials, {"width": TARGET, "loss": base.low * 0.9})
     assert better.verdict is Ruling.ON_LAW
     assert better.suspects == ()
+
+
+def test_the_threshold_is_that_of_the_upper_side_alone() -> None:
+    found = check(draw(), {"width": TARGET, "loss": WORLD.loss(TARGET)})
+    stack, run = found.forecast.stack, found.forecast.variance["run"]
+    upper = stack.one_sided().predict(found.at, run)
+    assert math.log(found.high) == pytest.approx(float(upper.quantile(0.95)[0]), abs=1e-9)
+    # Public families hold fewer losses above their laws than below: the test need not be as wide as the interval.
+    assert found.high < float(stack.predict(found.at, run).loss(0.95)[0])
+    assert found.low == pytest.approx(float(stack.predict(found.at, run).loss(0.05)[0]))
 
 
 def test_detectable_factor_follows_from_the_curvature() -> None:
@@ -193,7 +203,7 @@ def test_power_says_how_often_a_mistuned_run_is_called_off() -> None:
     response = found.forecast.frontier.response
     assert response is not None
     cost = float(response.cost(found.at, np.array([math.log(4)])))
-    mixture = found.forecast.stack.predict(found.at, found.forecast.variance["run"])
+    mixture = tuned(found.forecast)
     assert power["x4"] == pytest.approx(1 - float(mixture.cdf(np.array([math.log(found.high) - cost]))[0]), abs=1e-9)
 
 

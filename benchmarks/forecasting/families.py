@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from scalelaw.discrepancy import Discrepancy
-from scalelaw.frontier import frontier
+from scalelaw.frontier import Frontier, frontier
 from scalelaw.stack import Ladder
 from scalelaw.trials import Trials
 
 from ..curves.table import Array, curves
 
-__all__ = ["FOLDER", "Family", "chinchilla", "families", "ladder", "language", "rest_of_language", "supercollapse"]
+__all__ = ["FOLDER", "Family", "chinchilla", "families", "frontier_of", "ladder", "language", "rest_of_language", "supercollapse"]
 
 FOLDER = Path(os.environ.get("SCALELAW_REFERENCE_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
 TWO = ("parameters", "tokens")
@@ -39,10 +39,14 @@ def families() -> list[Family]:
     return [*chinchilla(), *_porian(), *_gadre(), *_datablations(), *_marin(), *language(), *supercollapse(), *_steplaw()]
 
 
-def ladder(family: Family, prior: Discrepancy | None = None, law: tuple[str, ...] | None = None) -> Ladder:
+def frontier_of(family: Family) -> Frontier:
     """Its rows as they stand; the Step Law grid by its tuned frontier."""
-    edge = frontier(family.trials, over=family.over, fixed=family.family != "Step Law")
-    return Ladder(edge, list(law) if law else None, prior)
+    return frontier(family.trials, over=family.over, fixed=family.family != "Step Law")
+
+
+def ladder(family: Family, prior: Discrepancy | None = None, law: tuple[str, ...] | None = None) -> Ladder:
+    """Of its frontier."""
+    return Ladder(frontier_of(family), list(law) if law else None, prior)
 
 
 def _rows(name: str) -> list[dict[str, str]]:

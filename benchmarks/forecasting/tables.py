@@ -54,7 +54,7 @@ _SHIPPED, _BARE = "**as shipped**", "Chinchilla's form, parameters and noise"
 
 def without_discrepancy(mixture: Mixture) -> Mixture:
     """The same without the discrepancy: parameters, noise and stacked forms."""
-    return replace(mixture, kappas=np.zeros(1), chances=np.ones(1))
+    return replace(mixture, discrepancy=np.zeros((1, mixture.mean.shape[1])), chances=np.ones(1))
 
 
 def _ends(mixture: Mixture, level: float = 0.9) -> tuple[Array, Array, Array]:

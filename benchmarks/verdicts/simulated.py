@@ -122,7 +122,7 @@ def tuned(replicates: int) -> list[str]:
             trials, _ = world.draw(random)
             width = 4 * float(world.widths[-1])
             edge = frontier(trials)
-            mixture = Stacked(edge).stack().predict({"width": width}, edge.run_sd**2)
+            mixture = Stacked(edge).stack().one_sided().predict({"width": width}, edge.run_sd**2)
             found.append(ruling(mixture, math.log(world.run(random, width)), 0.95)[0])
             high += ruling(mixture, math.log(world.run(random, width, math.log(4))), 0.95)[0] is Ruling.OFF_LAW
         every += found

@@ -270,7 +270,7 @@ def _variance(edge: Frontier, stack: Stack, optima: Optima | None, point: Mappin
         "run": edge.run_sd**2,
         "tuning": tuning,
         "form": float(weights @ (mean - weights @ mean) ** 2),
-        "discrepancy": float(mixture.chances @ mixture.kappas**2 * mixture.distance[0] ** 2),
+        "discrepancy": float(mixture.chances @ mixture.discrepancy[:, 0] ** 2),
     }
 
 

@@ -2,11 +2,12 @@
 
 At a point x the logarithm of the loss is predicted by a mixture over laws k and discrepancies kappa,
 
-    ln loss ~ sum_k w_k sum_g p_g  t_nu_k( m_k(x), v_k(x) + s_k^2 + kappa_g^2 r(x)^2 + extra )
+    ln loss ~ sum_k w_k sum_g p_g  t_nu_k( m_k(x), v_k(x) + s_k^2 + kappa_g^2 r(x)^2 + lambda_g^2 q(x)^2 + extra )
 
-with m_k a law's value, v_k its parameters' variance, s_k the scatter of scales about it, r the distance beyond the data in nats
-of parameters, and `extra` the variance of the run itself. Four choices, made on simulated studies and on public families other
-than those that a table is about (benchmarks/forecasting prints the alternatives):
+with m_k a law's value, v_k its parameters' variance, s_k the scatter of scales about it, r and q the distances beyond the data
+in nats of parameters and of tokens per parameter, and `extra` the variance of the run itself. Four choices, made on simulated
+studies and on public families other than those that a table is about (benchmarks/forecasting and benchmarks/verdicts print the
+alternatives):
 
 - w_k is proportional to 1 / (e_k^3 s_k^2), with e_k the root mean square error of law k in rolling origins (fit on the first j
   scales, predict the others up to the last), recent origins counted more by a factor exp(1/2) each, for they resemble the
@@ -16,21 +17,21 @@ than those that a table is about (benchmarks/forecasting prints the alternatives
 - Single runs are fitted with Huber's loss: on public runs least squares follows the outliers of small compute upwards.
 - s_k^2 is the residual variance beyond the estimates' own, drawn to (0.3 %)^2 with the weight of one degree of freedom: laws of
   tuned losses miss by 0.2-0.5 %, and three or four points cannot tell.
-- kappa has the prior of `Discrepancy`, times the likelihood of the rolling-origin errors, where all errors of one origin count
-  as one, for they share the shift of one law.
+- kappa and lambda have the priors of `Discrepancy`, times the likelihood of the rolling-origin errors, where all errors of one
+  origin count as one, for they share the shift of one law.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .discrepancy import KAPPAS, Discrepancy, Held, Hull, evidence, hull, posterior
+from .discrepancy import KAPPAS, LAMBDAS, Discrepancy, Held, Hull, evidence, hull, posterior
 from .errors import DataError
 from .fit import Fit, FitStatus, LeastSquares, fit
 from .frontier import Frontier
@@ -76,28 +77,27 @@ class Mixture:
 
     Args:
         weights, mean, variance, degrees: per law.
-        distance: beyond the data, `(P,)`; kappas, chances: the discrepancy per nat.
+        discrepancy: its standard deviations, `(G, P)`, and their chances, `(G,)`.
     """
 
     weights: Array
     mean: Array
     variance: Array
     degrees: Array
-    distance: Array
-    kappas: Array
+    discrepancy: Array
     chances: Array
 
     def cdf(self, y: Array) -> Array:
         """P(ln loss <= y), `(P,)`."""
         from scipy.special import stdtr
 
-        sd = np.sqrt(self.variance[:, None, :] + (self.kappas[:, None] * self.distance) ** 2)
+        sd = np.sqrt(self.variance[:, None, :] + self.discrepancy**2)
         z = (y - self.mean[:, None, :]) / sd
         return np.einsum("k,g,kgp->p", self.weights, self.chances, stdtr(self.degrees[:, None, None], z))
 
     def quantile(self, probability: float) -> Array:
         """y with P(ln loss <= y) = probability, `(P,)`, by bisection."""
-        sd = np.sqrt(self.variance.max(axis=0) + (self.kappas.max() * self.distance) ** 2)
+        sd = np.sqrt(self.variance.max(axis=0) + self.discrepancy.max(axis=0) ** 2)
         low, high = self.mean.min(axis=0) - 60 * sd, self.mean.max(axis=0) + 60 * sd
         for _ in range(60):
             middle = 0.5 * (low + high)
@@ -116,20 +116,30 @@ class Mixture:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Weighted laws with the discrepancy learned from their own rolling origins."""
+    """Weighted laws with the discrepancy learned from their own rolling origins.
+
+    Args:
+        chances: of each discrepancy on the grid `KAPPAS` x `LAMBDAS`. inflation: what both are multiplied by.
+        above: the same for the one-sided test, see `one_sided`.
+    """
 
     over: tuple[str, ...]
     members: tuple[Member, ...]
     weights: Array
-    kappas: Array
     chances: Array
+    inflation: float
+    above: float
     hull: Hull = field(repr=False)
     held: tuple[Held, ...] = field(repr=False)
 
     @property
     def kappa(self) -> float:
         """Mean discrepancy per nat of parameters beyond the data."""
-        return float(self.chances @ self.kappas)
+        return self.inflation * float(self.chances.sum(axis=1) @ KAPPAS)
+
+    def one_sided(self) -> Stack:
+        """The same for a test of losses that are too high: its upper quantiles hold their share over public families."""
+        return replace(self, inflation=self.above)
 
     def distance(self, points: Mapping[str, Any]) -> Array:
         """Nats of parameters beyond the range of the data, `(P,)`."""
@@ -154,7 +164,19 @@ class Stack:
         scatter = np.array([member.scatter for member in members])
         variance = np.stack([each for _, each in found]) + scatter[:, None] ** 2 + extra
         degrees = np.array([member.degrees for member in members])
-        return Mixture(weights, mean, variance, degrees, self.distance(points), self.kappas, self.chances)
+        return Mixture(weights, mean, variance, degrees, *self._discrepancy(points))
+
+    def _discrepancy(self, points: Mapping[str, Any]) -> tuple[Array, Array]:
+        """Standard deviations `(G, P)` and chances; lambda is only told apart where a point lies outside."""
+        x = _logs(self.over, points)
+        size = self.inflation * np.outer(KAPPAS, self.hull.distance(x))
+        outside = self.hull.outside(x)
+        if not outside.any():
+            return size, self.chances.sum(axis=1)
+        ratio = self.inflation * np.outer(LAMBDAS, outside)
+        every = np.sqrt(size[:, None, :] ** 2 + ratio**2).reshape(-1, len(x))
+        kept = self.chances.ravel() > 1e-4 * self.chances.max()
+        return every[kept], self.chances.ravel()[kept] / self.chances.ravel()[kept].sum()
 
 
 class Ladder:
@@ -273,8 +295,9 @@ class Ladder:
         weights = self._weights(places, origins, count)
         held = self._held(places, weights, origins, count)
         members = tuple(member for k in places if (member := self.member(k, count)) is not None)
-        chances = posterior(self.prior.log_density(), evidence(held, KAPPAS))
-        return Stack(self.over, members, weights, self.prior.inflation * KAPPAS, chances, hull(self.over, self.x[:count]), held)
+        chances = posterior(self.prior.log_density(), evidence(held))
+        reach = hull(self.over, self.x[:count])
+        return Stack(self.over, members, weights, chances, self.prior.inflation, self.prior.above, reach, held)
 
     def _weights(self, places: list[int], origins: list[int], count: int) -> Array:
         score = np.full(len(places), 1e-12)
@@ -303,10 +326,12 @@ class Ladder:
             degrees = sum(w * member.degrees for w, k in zip(weights, places, strict=True) if (member := self.member(k, j)))
             assert not isinstance(error, int)
             assert not isinstance(variance, int)
-            distance = hull(self.over, self.x[:j]).distance(self.x[j:count])
+            reach = hull(self.over, self.x[:j])
+            distance, outside = (each(self.x[j:count]) for each in (reach.distance, reach.outside))
             for i in range(count - j):
                 ratio = math.exp(float(np.max(self.x[j + i] - self.x[:j].max(axis=0))))
-                result.append(Held(j, j + i, ratio, float(error[i]), float(variance[i]), float(degrees), float(distance[i])))
+                away = float(distance[i]), float(outside[i])
+                result.append(Held(j, j + i, ratio, float(error[i]), float(variance[i]), float(degrees), *away))
         return tuple(result)
 
 

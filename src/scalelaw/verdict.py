@@ -24,7 +24,7 @@ from .suspects import Suspect, suspects
 from .trial import Status, Trial
 from .trials import Trials
 
-__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "ruling", "settings_of", "without"]
+__all__ = ["Ruling", "Suspect", "Verdict", "check", "columns_of", "judge", "places", "ruling", "settings_of", "tuned", "without"]
 
 # Power at which a smallest detectable excess is stated.
 _POWER = 0.8
@@ -51,7 +51,7 @@ class Verdict:
     Args:
         verdict: the ruling. message: the sentence, with its numbers.
         expected: median loss of a tuned run here.
-        low, high: central interval whose upper end is the threshold of the one-sided test, so OFF_LAW means observed > high.
+        low: of the forecast's interval. high: the threshold of the one-sided test, so OFF_LAW means observed > high.
         observed: the run's loss; None where it diverged. p_value: P(a tuned run is at least this bad).
         excess: `nats` (observed - expected), `relative` (of expected) and `compute`: the share of its compute with which a tuned
             run reaches that loss, where the scales tell compute and the law has that loss; None where the run diverged.
@@ -131,7 +131,7 @@ def check(
 
     H0: the run is tuned and on the law. With F the predictive distribution of ln loss of one tuned run at its scale
     (parameters, scatter of scales, form, discrepancy, one run's own noise), p = 1 - F(ln observed). One-sided: a loss below the
-    law is no fault.
+    law is no fault, and the discrepancy is that of the upper side (`Stack.one_sided`).
 
     - OFF_LAW: p < 1 - level.
     - ON_LAW: p >= 0.5; or p >= 0.2, where an excess of 10 % of the loss would have been seen (power 0.8).
@@ -164,13 +164,15 @@ def check(
 
 def judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, float], level: float) -> Verdict:
     """The test itself: `row` against the forecast."""
-    mixture = expected.stack.predict(expected.at, expected.variance["run"])
-    low, middle, high = (float(mixture.quantile(each)[0]) for each in (1 - level, 0.5, level))
+    mixture, run = tuned(expected), expected.variance["run"]
+    middle, high = (float(mixture.quantile(each)[0]) for each in (0.5, level))
+    both = expected.stack.predict(expected.at, run)
+    low = float(both.quantile(1 - level)[0])
     diverged = row.get("status") == Status.DIVERGED.name or not _is_number(row.get("loss"))
     log = math.inf if diverged else math.log(_positive(row, "loss"))
     ruled, p, visible = ruling(mixture, log, level)
     judged = _Judged(ruled, p, log - middle, visible, settings, diverged)
-    accused = () if diverged or ruled is Ruling.ON_LAW else suspects(expected, mixture, judged.gap, settings)
+    accused = () if diverged or ruled is Ruling.ON_LAW else suspects(expected, both, judged.gap, settings)
     value = None if diverged else math.exp(log)
     return Verdict(
         verdict=ruled,
@@ -192,6 +194,11 @@ def judge(expected: Forecast, row: Mapping[str, Any], settings: Mapping[str, flo
         settings=settings,
         forecast=expected,
     )
+
+
+def tuned(expected: Forecast) -> Mixture:
+    """The distribution of ln loss of a tuned run that a run is tested against: its upper quantiles are those of `one_sided`."""
+    return expected.stack.one_sided().predict(expected.at, expected.variance["run"])
 
 
 @dataclass(frozen=True)
@@ -319,7 +326,7 @@ def _excess(expected: Forecast, value: float, middle: float) -> dict[str, float]
     over, found = expected.frontier.over, {"nats": value - middle, "relative": value / middle - 1}
     if {"parameters", "tokens"} <= set(over) or "compute" in over:
         # Parameters and tokens shrink alike.
-        each = np.geomspace(1e-6, 1.0, 241)
+        each = np.geomspace(1e-6, 1.0, 61)
         power = {name: 1.0 if name == "compute" else 0.5 if name in ("parameters", "tokens") else 0.0 for name in over}
         loss = expected.stack.predict({name: expected.at[name] * each ** power[name] for name in over}).loss(0.5)
         loss = np.minimum.accumulate(loss)
