@@ -361,9 +361,9 @@ BAD: dict[str, tuple[str, str | bytes, tuple[str, ...], tuple[str, ...]]] = {
     "no steps": ("s.toml", STUDY["head"] + "[scale]\nwidth = 4\n" + STUDY["hyper"], ("run", "FILE"), ("s.toml", "steps")),
     "untrainable key": (
         "s.toml",
-        STUDY["head"] + STUDY["scale"] + "[hyperparameters]\nlearning_rate = 1e-3\ndropout = 0.5\n",
+        STUDY["head"] + STUDY["scale"] + "[hyperparameters]\nlearning_rate = 1e-3\nmomentum = 0.5\n",
         ("run", "FILE"),
-        ("s.toml", "'dropout'"),
+        ("s.toml", "'momentum'"),
     ),
     "unknown engine": (
         "s.toml",

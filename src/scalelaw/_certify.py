@@ -157,7 +157,23 @@ def _lost(problem: Problem, theta: Mapping[str, float]) -> list[str]:
             if np.any(part - size > _NOTHING):
                 continue
         lost.extend(term.powers.values())
-    return lost
+    return lost or _idle(problem, theta)
+
+
+def _idle(problem: Problem, theta: Mapping[str, float]) -> list[str]:
+    """Coefficients of a law that is no sum of powers which change no prediction when they are left out; not the floor's."""
+    law = problem.law
+    if law.terms:
+        return []
+    points = {name: np.exp(values) for name, values in problem.x.items()}
+    with np.errstate(all="ignore"):
+        whole = law.predict(theta, points)
+        added = {
+            item.name: np.abs(whole - law.predict({**theta, item.name: 0.0}, points)) / np.abs(whole)
+            for item in law.parameters
+            if item.linear and item.name != "E"
+        }
+    return [name for name, share in added.items() if np.all(np.isfinite(share)) and np.all(share <= math.exp(_NOTHING))]
 
 
 def ladder_of(problem: Problem) -> str | None:
