@@ -161,9 +161,9 @@ def _lost(problem: Problem, theta: Mapping[str, float]) -> list[str]:
 
 
 def _idle(problem: Problem, theta: Mapping[str, float]) -> list[str]:
-    """Coefficients of a law that is no sum of powers which change no prediction when they are left out; not the floor's."""
+    """Coefficients of a law that is no sum of powers which change no prediction when left out, and leave an exponent empty."""
     law = problem.law
-    if law.terms:
+    if law.terms or all(item.linear for item in law.parameters):
         return []
     points = {name: np.exp(values) for name, values in problem.x.items()}
     with np.errstate(all="ignore"):
@@ -171,7 +171,7 @@ def _idle(problem: Problem, theta: Mapping[str, float]) -> list[str]:
         added = {
             item.name: np.abs(whole - law.predict({**theta, item.name: 0.0}, points)) / np.abs(whole)
             for item in law.parameters
-            if item.linear and item.name != "E"
+            if item.linear and not item.zero
         }
     return [name for name, share in added.items() if np.all(np.isfinite(share)) and np.all(share <= math.exp(_NOTHING))]
 
