@@ -69,7 +69,7 @@ class FixedForecast:
     _run: float = 0.0
 
     def predict(self, points: Mapping[str, Any]) -> tuple[Array, Array, Array]:
-        """Value, low and high at arrays of points, for drawing."""
+        """Value, low and high at arrays of points, for drawing; NaN where the law has fallen to zero."""
         return _band(self._stack, points, self._run**2, self.level)
 
     def to_dict(self) -> dict[str, Any]:
@@ -327,5 +327,10 @@ def _beside(
 def _band(
     stack: Stack, points: Mapping[str, Any], extra: float, level: float, wider: Widening | None = None
 ) -> tuple[Array, Array, Array]:
-    low, middle, high = _ends(stack.predict(points, extra), level, wider)
+    here = stack.reach(points)
+    found = np.full((3, len(here)), np.nan)
+    if here.any():
+        inside = {name: np.broadcast_to(np.asarray(points[name], dtype=np.float64), here.shape)[here] for name in stack.over}
+        found[:, here] = _ends(stack.predict(inside, extra), level, wider)
+    low, middle, high = found
     return middle, low, high

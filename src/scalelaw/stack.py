@@ -166,6 +166,12 @@ class Stack:
         degrees = np.array([member.degrees for member in members])
         return Mixture(weights, mean, variance, degrees, *self._discrepancy(points))
 
+    def reach(self, points: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Where `predict` has a law that has not fallen to zero, `(P,)`: all points where one law serves them all."""
+        points = {name: np.atleast_1d(np.asarray(points[name], dtype=np.float64)) for name in self.over}
+        finite = np.isfinite([member.log(points)[0] for member in self.members])
+        return finite[int(np.argmax(finite.sum(axis=1)))]
+
     def _discrepancy(self, points: Mapping[str, Any]) -> tuple[Array, Array]:
         """Standard deviations `(G, P)` and chances; lambda is only told apart where a point lies outside."""
         x = _logs(self.over, points)

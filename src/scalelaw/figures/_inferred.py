@@ -162,7 +162,9 @@ def _with_laws(story: Story, forecast: Forecast) -> Story:
     tuned = broken = None
     x = _span(story, target) if len(story.over) == 1 else np.empty(0)
     value, low, high = forecast.predict({story.column: x}) if len(x) else (x, x, x)
-    curve = Curve(numbers(x), numbers(value), numbers(low), numbers(high), own)
+    there = np.isfinite(value)
+    x_, value_, low_, high_ = (numbers(each[there]) for each in (x, value, low, high))
+    curve = Curve(x_, value_, low_, high_, own)
     if forecast.frontier.tuned:
         tuned = replace(curve, text=f"law of the best cases, {forecast.level:.0%} band")
     else:
@@ -170,7 +172,8 @@ def _with_laws(story: Story, forecast: Forecast) -> Story:
     if fixed is not None and forecast.frontier.tuned:
         at = (place, fixed.loss, fixed.low, fixed.high)
         line = fixed.predict({story.column: x})[0] if len(x) else x
-        broken = Curve(numbers(x), numbers(line), at=at, text=f"law of the runs{held}")
+        there = np.isfinite(line)
+        broken = Curve(numbers(x[there]), numbers(line[there]), at=at, text=f"law of the runs{held}")
     law = None
     if forecast.optima is not None and story.rate is not None and story.rate in forecast.optima.optima:
         law = optimum_curve(story, forecast.optima[story.rate], target)
