@@ -34,4 +34,9 @@ def tables() -> None:
         )
         print(f"- best {hyper}: {told}")
     compute = 10 * float(edge.trials.numbers("compute").max()) if "compute" in edge.trials else 1e13
-    print(f"\nDivision of {compute:.2g} FLOPs: {allocate(table, compute).to_dict()['approaches']}\n")
+    told = allocate(table, compute)
+    print(f"\nDivision of {compute:.2g} FLOPs:\n")
+    for each in told.to_dict()["approaches"]:
+        reason = each["reason"] or f"{each['parameters']:.3g} parameters, {each['tokens']:.3g} tokens"
+        print(f"- {each['name']}: {reason}")
+    print()
