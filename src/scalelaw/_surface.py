@@ -167,7 +167,10 @@ class Surface:
 
     def features(self) -> Array:
         """[1, d, products, cubes] of every setting, `(R, C, n, k)`."""
-        d = self.t.z - self.state.centre[:, :, None]
+        return self.columns(self.t.z - self.state.centre[:, :, None])
+
+    def columns(self, d: Array) -> Array:
+        """[1, d, products, cubes] of settings `d` from their scale's centre, `(.., m)` -> `(.., k)`."""
         columns = [np.ones_like(d[..., 0]), *np.moveaxis(d, -1, 0)]
         columns += [d[..., i] * d[..., j] * (0.5 if i == j else 1.0) for i, j in self.pairs]
         columns += [d[..., i] ** 2 * d[..., j] for i, j in self.cubes]
@@ -175,11 +178,20 @@ class Surface:
 
     def _maps(self) -> tuple[Array, Array, Array]:
         """A scale's coefficients of the features: offset `(R, C, k)`, map of its own `(.., k, l)` and of shared `(.., k, t)`."""
-        R, C, m, P, Q = *self.t.y.shape[:2], self.m, len(self.pairs), len(self.cubes)
-        H, q, T = self.state.H, self.X.shape[2], self.steep.shape[2]
+        L, M = self.maps(self.state.H, self.X, self.steep)
+        offset = np.zeros(L.shape[:3])
+        offset[..., 1 : 1 + self.m] = np.einsum("rcij,rcj->rci", self.state.H, self.state.centre - self.origin[:, None])
+        return offset, L, M
+
+    def maps(self, H: Array, X: Array, steep: Array) -> tuple[Array, Array]:
+        """Maps of a scale's own unknowns `(R, C, k, l)` and of the shared ones `(R, C, k, t)` to the features' coefficients.
+
+        Args:
+            H `(R, C, m, m)`: curvature. X `(R, C, q)`: rows of the law. steep `(R, C, T)`: rows of the trend of curvature.
+        """
+        R, C, m, P, Q = *H.shape[:2], self.m, len(self.pairs), len(self.cubes)
+        q, T = X.shape[2], steep.shape[2]
         k, at = 1 + m + P + Q, 1 + m
-        offset = np.zeros((R, C, k))
-        offset[..., 1:at] = np.einsum("rcij,rcj->rci", H, self.state.centre - self.origin[:, None])
         own_cubes = [n for n, (i, j) in enumerate(self.cubes) if i == j]
         L = np.zeros((R, C, k, 1 + m + P + len(own_cubes)))
         L[..., 0, 0] = 1.0
@@ -188,13 +200,13 @@ class Surface:
         L[..., [at + P + n for n in own_cubes], range(at + P, L.shape[3])] = 1.0
         M = np.zeros((R, C, k, m * q + P * (1 + T) + Q))
         for j in range(m):
-            M[..., 1:at, j * q : (j + 1) * q] = -H[..., :, j, None] * self.X[:, :, None, :]
+            M[..., 1:at, j * q : (j + 1) * q] = -H[..., :, j, None] * X[:, :, None, :]
         M[..., range(at, at + P), range(m * q, m * q + P)] = 1.0
         for t in range(T):
             first = m * q + P * (1 + t)
-            M[..., range(at, at + P), range(first, first + P)] = self.steep[..., t, None]
+            M[..., range(at, at + P), range(first, first + P)] = steep[..., t, None]
         M[..., range(at + P, k), range(m * q + P * (1 + T), M.shape[3])] = 1.0
-        return offset, L, M
+        return L, M
 
     def _precisions(self) -> tuple[Array, Array]:
         """Prior precision of a scale's own unknowns but eta `(R, l)`, as if `between` were 1, and of the shared ones `(R, t)`."""
@@ -253,11 +265,16 @@ class Surface:
         precision[:, 1 + self.m : 1 + self.m + len(self.pairs)] *= self.state.between[:, None] ** -2.0
         return np.repeat(precision[:, None], self.t.y.shape[1], axis=1)
 
+    def precision(self) -> Array:
+        """Prior precision of a scale's own unknowns, `(R, C, l)`; that of mu is zero."""
+        precision = self._own()
+        precision[..., 1 : 1 + self.m] += self.state.tau[:, None] ** -2.0
+        return precision
+
     def _eliminate(self) -> None:
         """Solve for the shared unknowns and each scale's own, with the present tau."""
         A, cross, right, _ = self.blocks
-        precision = self._own()
-        precision[..., 1 : 1 + self.m] += self.state.tau[:, None] ** -2.0
+        precision = self.precision()
         self.inner = np.linalg.inv(A + _diagonal(precision))
         self.gain = self.inner @ cross
         normal = self.whole[0] - np.sum(np.swapaxes(cross, 2, 3) @ self.gain, axis=1)

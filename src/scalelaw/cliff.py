@@ -91,6 +91,7 @@ class Cliff:
         side: 1 where large coordinates fail, -1 where small ones do.
         separable: one plane parts all failures from all others, so that the width is the priors' word.
         bad: scales and coordinates of what failed, `(.., scales)` and `(.., hyper)`, for drawing.
+        middle: coordinates from which z is counted, `(hyper,)`.
     """
 
     response: Response = field(repr=False)
@@ -103,7 +104,7 @@ class Cliff:
     side: int
     separable: bool
     bad: tuple[Array, Array] = field(repr=False)
-    _middle: Array = field(repr=False)
+    middle: Array = field(repr=False)
     _draws: Array = field(repr=False)
 
     @property
@@ -218,17 +219,17 @@ class Cliff:
         return self.response.trend.draw(_DRAWS, np.random.default_rng(0), tau=False)(s)
 
     def _features(self, z: Array, s: Array) -> Array:
-        return np.concatenate([np.ones((*z.shape[:-1], 1)), z - self._middle, s], axis=-1)
+        return np.concatenate([np.ones((*z.shape[:-1], 1)), z - self.middle, s], axis=-1)
 
     def _edges(self, s: Array, z: Array | None = None) -> Array:
         """Draws of u_max, `(draws, points)`; infinite on the cliff's side where a draw has no cliff along this hyperparameter."""
         j = self._place
         z = (self._best(s) if z is None else z).copy()
-        z[..., j] = self._middle[j]
+        z[..., j] = self.middle[j]
         rest = np.einsum("dk,dpk->dp", self._draws, self._features(z, np.broadcast_to(s, (*z.shape[:2], s.shape[1]))))
         slope = self._draws[:, 1 + j][:, None]
         with np.errstate(divide="ignore"):
-            found = self._middle[j] - rest / np.where(slope == 0, np.nan, slope)
+            found = self.middle[j] - rest / np.where(slope == 0, np.nan, slope)
         return np.where(self.side * slope > 0, found, self.side * np.inf)
 
     def _margins(self, s: Array, kept: Mapping[str, float] | None = None) -> Array:

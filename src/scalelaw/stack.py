@@ -67,8 +67,12 @@ class Member:
 
     def log(self, points: Mapping[str, Any]) -> tuple[Array, Array]:
         """ln prediction and its variance from the parameters, `(points,)`. A law below zero there predicts -inf."""
-        value, first = _slopes(self.fit, points)
+        value, first = self.slopes(points)
         return value, np.einsum("pn,pq,qn->n", first, self.covariance, first)
+
+    def slopes(self, points: Mapping[str, Any]) -> tuple[Array, Array]:
+        """ln prediction `(points,)` and its derivatives `(p, points)` in the coordinates of the covariance."""
+        return _slopes(self.fit, points)
 
 
 @dataclass(frozen=True, eq=False)

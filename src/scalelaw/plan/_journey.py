@@ -1,0 +1,216 @@
+"""The path of fantasies: which runs, in what order, and where it should end."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..forecast import Forecast
+from ..trials import Trials
+from ._ahead import Ahead
+from ._candidates import Candidates
+from ._costs import Costs
+from ._decide import Goal, Worth, stop_at
+from ._levels import Levels
+from ._price import Price
+from ._propose import Known
+from ._recipe import Limits
+from ._result import Rung, Spend
+from ._select import Pick, Policy, walk
+
+__all__ = ["Journey", "Question", "reason"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+# Share of the loss that a predicted setting may be expected to lose: where the safe ratio ends.
+_TOLERANCE = 0.02
+# The curve has a row each time the spend has grown by this factor; the path ends long after its cheapest end was passed.
+_ROWS, _LONGEST, _PAST = 1.5, 400, 3.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: where, with how much, within which limits."""
+
+    target: Mapping[str, float]
+    budget: float
+    costs: Costs
+    limits: Limits
+    goal: float | None
+    price: Price
+    level: float
+    seed: int
+    spent: float
+
+
+def chance(trials: Trials, loss: float) -> float:
+    """ln loss of a run that learns nothing over a good one: by the initial losses where they are told, else a factor of two."""
+    if "initial_loss" in trials:
+        first = trials.numbers("initial_loss")
+        if np.isfinite(first).any():
+            return math.log(max(float(np.nanmedian(first)) / loss, 1.1))
+    return math.log(2.0)
+
+
+class Journey:
+    """The path of fantasies from what is known now."""
+
+    def __init__(
+        self, state: Known, pool: Candidates, question: Question, found: Forecast, worth: Worth, goal: Goal | None
+    ) -> None:
+        self._state, self._pool, self._question, self._worth, self._goal = state, pool, question, worth, goal
+        self._levels = Levels(found.stack, state.edge, pool.points, [question.target])
+        self._belief = state.belief(pool, [question.target], self._levels)
+        self._untouched = self._belief.copy()
+        self._ahead = Ahead(state.response, question.target, self._belief, chance(state.edge.source, found.loss))
+        self._largest = max((bowl.point for bowl in state.response.bowls), key=question.costs.at)
+        self._luck = 1.645 * found.sd_log
+        self._fails = state.fails(pool)
+        self._variance = self._levels.variance
+        self._floor = 0.5 * float(np.diag(state.response.hessian_at(question.target)) @ self._ahead.tau**2)
+        self.first_gains = self._gains()
+        draws = self._ahead.draws(self._belief)
+        self._scale = float(draws.mean()) / max(self._belief.regret + self._floor, 1e-12)
+        self.picks: list[Pick] = []
+        self.curve: list[Spend] = []
+        self.spend, self.total = [0.0], [self._total(0.0, self._belief.regret, self._variance)]
+        self._note(draws)
+
+    def _gains(self) -> Array:
+        pool, belief = self._pool, self._belief
+        u, v = belief.rows(pool.cell, pool.z)
+        information = belief.information(pool.cell, pool.z, pool.repeats) * (pool.left > 0)
+        return belief.gains(pool.cell, u, v, information) * (1.0 - self._fails)
+
+    def _total(self, spend: float, regret: float, variance: float) -> float:
+        """FLOPs spent and FLOPs lost at the target, less what a better decision to go is worth."""
+        gained = 0.0 if self._goal is None else self._goal.value(self._variance, variance)
+        return spend + self._worth.flops(self._expected(regret) - gained)
+
+    def _expected(self, regret: float) -> float:
+        """Expected share of the loss lost, from the belief's linear regret."""
+        return self._scale * (regret + self._floor)
+
+    def go(self) -> None:
+        """Walk until the budget is used up, or the path leads far past its best end."""
+        omega = 0.0 if self._goal is None else self._goal.omega
+        path = walk(
+            self._belief,
+            self._levels,
+            self._pool,
+            self._question.budget,
+            fails=self._fails,
+            omega=omega,
+            spent=(self._question.spent, Policy().fill * self._question.spent),
+            random=np.random.default_rng([self._question.seed, len(self._state.edge.source)]),
+        )
+        for pick in itertools.islice(path, _LONGEST):
+            self.picks.append(pick)
+            self.spend.append(self.spend[-1] + pick.cost)
+            self.total.append(self._total(self.spend[-1], pick.regret, pick.variance))
+            if len(self.curve) < 2 or self.spend[-1] >= _ROWS * self.curve[-1].spend:
+                self._note(self._ahead.draws(self._belief))
+            best = self.spend[int(np.argmin(self.total))]
+            if len(self.picks) > 24 and self.spend[-1] > _PAST * max(best, 0.02 * self._worth.cost):
+                break
+        if self.picks and self.curve[-1].runs < len(self.picks):
+            self._note(self._ahead.draws(self._belief))
+
+    def _note(self, draws: Array) -> None:
+        low, high = (float(each) for each in np.quantile(draws, (0.05, 0.95)))
+        regret = float(draws.mean())
+        self.curve.append(
+            Spend(
+                self.spend[-1],
+                len(self.picks),
+                regret,
+                low,
+                high,
+                float(np.mean(draws > self._luck)),
+                self._ahead.safe_ratio(self._belief, self._largest, _TOLERANCE),
+                self.total[-1],
+            )
+        )
+
+    @property
+    def stop(self) -> int:
+        """Runs after which the total is least."""
+        return stop_at(self.spend, self.total)
+
+    def regret_at(self, runs: int) -> float:
+        """Expected share of the loss lost after so many runs of the path."""
+        return self.curve[0].regret if runs == 0 else self._expected(self.picks[runs - 1].regret)
+
+    def saved(self, runs: int) -> float:
+        """FLOPs that the first runs of the path win, their cost not yet taken off."""
+        return self.total[0] - self.total[runs] + self.spend[runs]
+
+    def sweep(self, cell: int, budget: float) -> tuple[list[Pick], float]:
+        """A small sweep at one scale, 2 m + 1 runs, and the expected regret after it."""
+        pool, belief = self._pool, self._untouched.copy()
+        rows = np.flatnonzero(pool.cell == cell)
+        part = Candidates(
+            pool.over,
+            pool.hyper,
+            pool.points,
+            pool.cell[rows],
+            pool.z[rows],
+            pool.cost[rows],
+            pool.repeats[rows],
+            pool.left[rows],
+        )
+        path = walk(belief, None, part, budget, fails=self._fails[rows], policy=Policy(fill=0.0, idle=0.0))
+        picks = list(itertools.islice(path, 2 * len(pool.hyper) + 1))
+        named = [Pick(int(rows[each.index]), each.cost, each.gain, each.filling, each.regret, each.variance) for each in picks]
+        return named, self._expected(belief.regret)
+
+    def rungs(self) -> list[Rung]:
+        """The value of a sweep at every scale beyond the data, whatever the budget."""
+        found: list[Rung] = []
+        top = self._question.costs.at(self._largest) * (1 + 1e-9)
+        for cell, point in enumerate(self._pool.points):
+            if self._question.costs.at(point) <= top:
+                continue
+            picks, regret = self.sweep(cell, math.inf)
+            cost = sum(pick.cost for pick in picks)
+            worth = self._worth.flops(self.curve[0].regret - regret)
+            found.append(Rung(point, len(picks), cost, regret, worth, worth - cost))
+        return found
+
+    def nearest_rung(self) -> list[Pick]:
+        """The sweep of the largest scale beyond the data that the budget allows; nothing where there is none."""
+        top = self._question.costs.at(self._largest) * (1 + 1e-9)
+        price = [self._question.costs.at(point) for point in self._pool.points]
+        count = 2 * len(self._pool.hyper) + 1
+        inside = [c for c, each in enumerate(price) if top < each and count * each <= self._question.budget]
+        return self.sweep(max(inside, key=lambda c: price[c]), self._question.budget)[0] if inside else []
+
+    def go_no_go(self, goal: Goal) -> dict[str, float]:
+        """Chance that the target reaches the goal, and what the plan's runs add to that decision, in FLOPs."""
+        after = self.picks[self.stop - 1].variance if self.stop else self._variance
+        value = self._worth.flops(goal.value(self._variance, after))
+        return {"probability": goal.probability, "margin": goal.margin, "sd": goal.sd, "value": value}
+
+
+def reason(journey: Journey, picks: Sequence[Pick], rungs: Sequence[Rung], question: Question) -> str:
+    """Why the decision is what it is, in a sentence."""
+    price, now = question.price, journey.curve[0].regret
+    if picks:
+        n = len(picks)
+        return (
+            f"{n} run{'s' if n > 1 else ''} for {price.words(journey.spend[n])} take the expected regret from {now:.2%} to "
+            f"{journey.regret_at(n):.2%} of the loss, worth {price.words(journey.saved(n))} at the target."
+        )
+    offers = [(journey.spend[n], journey.saved(n)) for n in range(1, len(journey.spend))]
+    offers += [(rung.cost, rung.worth) for rung in rungs]
+    lost = f"The settings are expected to lose {now:.2%} of the loss at the target"
+    if not offers:
+        return f"{lost}; no run that is allowed fits in the budget."
+    cost, worth = max(offers, key=lambda each: each[1] / each[0])
+    return f"{lost}; what comes next would cost {price.words(cost)} and win back {price.words(max(worth, 0.0))}."
