@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from .lookahead import keep as keep
     from .optimum import Optima as Optima
     from .optimum import optimum as optimum
+    from .plan import Plan as Plan
+    from .plan import plan as plan
     from .redraw import Redrawn as Redrawn
     from .redraw import redraw as redraw
     from .report import report as report
@@ -104,6 +106,7 @@ _HOME = {
     "Kept": "lookahead",
     "Optima": "optimum",
     "Parent": "study",
+    "Plan": "plan",
     "Redrawn": "redraw",
     "RunSummary": "run",
     "Runs": "curves",
@@ -140,6 +143,7 @@ _HOME = {
     "laws": "laws",
     "load": "store",
     "optimum": "optimum",
+    "plan": "plan",
     "read_curve": "logs",
     "read_runs": "logs",
     "read_study": "study",

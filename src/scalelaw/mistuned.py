@@ -248,7 +248,7 @@ def _step(column: Array) -> float:
 
 
 def _logs(over: tuple[str, ...], points: Sequence[Mapping[str, float]]) -> Array:
-    return np.log([[point[name] for name in over] for point in points])
+    return np.log([[point[name] for name in over] for point in points]).reshape(len(points), len(over))
 
 
 def _estimate(draws: Array, level: float) -> Estimate:

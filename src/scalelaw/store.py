@@ -22,7 +22,8 @@ from . import spool
 from .errors import DataError, RunError, StoreError, UnknownNameError, near
 from .importers import names_in, parse_mapping, recognise
 from .notation import quantity
-from .trial import Curve, Status, Trial
+from .study import read_study
+from .trial import Curve, Origin, Status, Trial, TrialSpec
 from .trials import Trials
 
 if TYPE_CHECKING:
@@ -312,6 +313,23 @@ def _trial(run: str, known: Sequence[str]) -> int:
     close = near(run, known)
     hint = f"Did you mean {close!r}? " if close else ""
     raise RunError("there is no such file, and no trial with this id", run, f"{hint}Give a file of one row, or a trial's id")
+
+
+def template(path: str | Path) -> TrialSpec | None:
+    """A spec whose recipe further runs can take over: of a store's costliest finished trial, or of a study folder's first.
+
+    None for data that do not say how they were trained.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "study.toml").is_file():
+        return read_study(path / "study.toml").specs[0]
+    if not (path.is_file() and _is_store(path)):
+        return None
+    with Store(path, read_only=True) as store:
+        ended = [
+            trial for trial in store.trials(curves=False) if trial.status is Status.COMPLETE and trial.origin is Origin.TRAINED
+        ]
+    return max(ended, key=lambda trial: trial.compute or 0.0).spec if ended else None
 
 
 def _is_store(path: Path) -> bool:

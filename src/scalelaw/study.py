@@ -17,6 +17,9 @@
     scale = { steps = 5000 }                    # what is not given is as in the trial itself: its width, its depth
     hyperparameters = { learning_rate = 1e-3 }
 
+    [plan]                                      # for `scalelaw run STUDY --until "regret < 0.2 %"` and `scalelaw plan STUDY`
+    target = { width = 1024 }                   # the run all this is for; also: budget (FLOPs), until
+
     [[grid]]                                    # more trials beside the grid above; a table replaces the keys it names
     scale = { width = 512 }
     hyperparameters = { learning_rate = 3e-3 }
@@ -109,6 +112,8 @@ class Study:
         grids: the trials; equal specs count once.
         model: the model family.
         task_options: settings of the task.
+        target: the scale that the study is for; empty where none is named.
+        budget: FLOPs that may be spent on it. until: when to stop, `regret < 0.2 %`.
     """
 
     name: str
@@ -116,6 +121,9 @@ class Study:
     grids: tuple[Grid, ...]
     model: str = "mlp"
     task_options: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    target: Mapping[str, float] = field(default_factory=dict[str, float])
+    budget: float | None = None
+    until: str | None = None
 
     @property
     def specs(self) -> tuple[TrialSpec, ...]:
@@ -170,12 +178,20 @@ class _Block(BaseModel):
     init_from: _Parent | None = None
 
 
+class _Plan(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    target: dict[str, StrictInt | StrictFloat]
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    until: str | None = None
+
+
 class _File(_Block):
     name: str
     task: str
     model: str = "mlp"
     task_options: dict[str, _Scalar] = {}
     grid: list[_Block] = []
+    plan: _Plan | None = None
 
 
 def read_study(path: str | Path) -> Study:
@@ -207,7 +223,18 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
     grids = [_grid(block, file, where) for block in (*own, *file.grid)]
     if sum(map(len, grids)) > LARGEST:
         raise StudyError(f"the grid has {sum(map(len, grids)):,} trials", where, f"Keep it under {LARGEST:,}")
-    return Study(file.name, file.task, tuple(grids), file.model, dict(file.task_options))
+    plan = file.plan
+    target = {} if plan is None else _axes(dict(plan.target), SCALES, f"{where}: plan.target")
+    return Study(
+        file.name,
+        file.task,
+        tuple(grids),
+        file.model,
+        dict(file.task_options),
+        {name: float(values[0]) for name, values in target.items()},
+        None if plan is None else plan.budget,
+        None if plan is None else plan.until,
+    )
 
 
 def _grid(block: _Block, file: _File, where: str) -> Grid:
@@ -294,7 +321,8 @@ def _explain(error: ValidationError, where: str) -> StudyError:
     named = [part for part in location if not part.startswith(("_", "int", "float", "str", "list["))]
     if first["type"] == "extra_forbidden":
         grid = "grid" in location[:-1]
-        model = _Range if "_Range" in location else _Parent if "init_from" in location[:-1] else _Block if grid else _File
+        inner = {"_Range": _Range, "init_from": _Parent, "plan": _Plan}
+        model = next((each for name, each in inner.items() if name in location[:-1]), _Block if grid else _File)
         names = [each.alias or name for name, each in model.model_fields.items()]
         close = near(key, names)
         place = f"{where}: {'.'.join(named[:-1])}" if named[:-1] else where

@@ -40,6 +40,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "backtest": "backtest",
         "allocate": "allocate",
         "sensitivity": "sensitivity",
+        "plan": "plan",
     },
     "Show": {"plot": "plot", "report": "report"},
     "Look up": {

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError, SpecError, UnknownNameError
 from ._json import emit
 from ._options import Json, Storage
-from ._progress import watching
+from ._points import point
+from ._progress import flops, watching
 from ._screen import note, say
 
 if TYPE_CHECKING:
     from ..run import RunSummary
+    from ..study import Study
+    from ..until import Loop
 
 __all__ = ["run"]
 
@@ -36,6 +39,16 @@ def run(
     witnesses: Annotated[
         bool, typer.Option("--witnesses", help="Also measure what goes on inside while training; see `scalelaw export`.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="CONDITION", help='Train only as many as it takes: "regret < 0.2 %"; see docs/planning.md.'
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="POINT", help="The large run that --until is about; default the study's.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option("--budget", metavar="FLOPS", help="FLOPs at most, with --until.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train every trial of STUDY that the store lacks; run it again to go on after anything.
@@ -50,20 +63,24 @@ def run(
         raise InputError(f"cannot train {max_parallel} batches at once", "--max-parallel", "Give a whole number of 1 or more")
     plan = read_study(study)
     _ = engines[engine]
+    until = until or (plan.until if target else None)
+    if until is None and (target is not None or budget is not None):
+        raise InputError("these belong to --until", "--target, --budget", 'Add --until "regret < 0.2 %"')
+    summary, ended = None, None
+    options: dict[str, Any] = {"engine": engine, "max_parallel": max_parallel, "device": device, "witnesses": witnesses}
     try:
         with watching(quiet=as_json) as watch:
-            summary = fill(
-                plan,
-                storage,
-                engine=engine,
-                max_parallel=max_parallel,
-                device=device,
-                witnesses=witnesses,
-                on_event=watch,
-            )
+            if until is None:
+                summary = fill(plan, storage, **options, on_event=watch)
+            else:
+                ended = _loop(plan, storage, until, (target, budget), {**options, "on_event": watch}, as_json)
     except (SpecError, UnknownNameError) as error:
         where = f"{study}: {error.where}" if error.where else str(study)
         raise InputError(error.what, where, error.mend) from error
+    if ended is not None:
+        _end(ended, until or "", as_json)
+        return
+    assert summary is not None
     _tell(summary, storage, as_json)
     for path in summary.broken:
         note(f"{path} held no trial and was set aside; its trial is trained again.")
@@ -71,6 +88,34 @@ def run(
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
         raise typer.Exit(1)
+
+
+def _loop(
+    plan: Study, storage: Path, until: str, asked: tuple[str | None, float | None], options: dict[str, Any], quiet: bool
+) -> Loop:
+    """Plan, run, plan again; a line for each round on stderr."""
+    from ..until import Round, run_until
+
+    def told(each: Round) -> None:
+        known = "no bowl can be told yet" if each.regret is None else f"expected regret {each.regret.value:.3%}"
+        band = "" if each.regret is None else f" ({each.regret.low:.3%} to {each.regret.high:.3%})"
+        if not quiet:
+            note(f"Round {each.number}: {each.runs} runs, {flops(each.spend)}; {known}{band}; {each.next} more chosen.")
+
+    target, budget = asked
+    there = None if target is None else point(target, "--target")
+    return run_until(plan, storage, until, target=there, budget=budget, on_round=told, **options)
+
+
+def _end(ended: Loop, until: str, as_json: bool) -> None:
+    last = ended.rounds[-1]
+    if as_json:
+        emit({**ended.to_dict(), "until": until})
+    else:
+        share = last.spend / ended.flops
+        say(f"{ended.ended.value} {last.runs} of {ended.trials} trials, {share:.1%} of the study's FLOPs ({until}).")
+    if ended.summary is not None and ended.summary.interrupted:
+        raise typer.Exit(143 if ended.summary.interrupted == "SIGTERM" else 130)
 
 
 def _tell(summary: RunSummary, storage: Path, as_json: bool) -> None:

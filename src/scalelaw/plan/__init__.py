@@ -14,15 +14,17 @@ from ..forecast import forecast
 from ..frontier import kept_setting
 from ..lookahead import keep
 from ..trials import Trials, place
+from ._ahead import Ahead
+from ._belief import Belief
 from ._candidates import Candidates
 from ._costs import Costs, costs_of
 from ._decide import Goal, Worth, rung_rule, too_far, worth_of
-from ._journey import Journey, Question, reason
+from ._journey import Journey, Question, chance, reason
 from ._price import Price, price_of
 from ._propose import Known, known, propose
 from ._recipe import Limits, blind, free, ladder, recipe_of
 from ._result import Decision, Mistake, Plan, PlannedRun, Rung, Spend
-from ._rows import rows_of
+from ._rows import rows_of, study_of
 from ._select import Policy
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "Rung",
     "Spend",
     "costs_of",
+    "known",
     "plan",
     "price_of",
     "propose",
+    "regret_of",
+    "study_of",
 ]
 
 
@@ -52,6 +57,7 @@ def plan(
     over: str | Sequence[str] | None = None,
     hyper: str | Sequence[str] | None = None,
     limits: Limits | None = None,
+    pool: Candidates | None = None,
     costs: Costs | Callable[[Mapping[str, float]], float] | None = None,
     goal: float | None = None,
     price: Price | None = None,
@@ -66,6 +72,7 @@ def plan(
         budget: FLOPs that may be spent before it.
         over, hyper: scale columns and hyperparameters; see `frontier`.
         limits: sizes, largest run and slots allowed.
+        pool: the runs that may be made; default settings about the predicted best, at the sizes so far and rungs beyond them.
         costs: FLOPs of a run by its scale; default `costs_of` the runs.
         goal: a loss that the target must reach to be worth its cost.
         price: what FLOPs are paid in; see `price_of`.
@@ -81,16 +88,20 @@ def plan(
     if goal is not None and not goal > 0:
         raise InputError(f"a goal of {goal:g}", "goal", "Give a loss above 0")
     _some_finished(trials)
-    over = default_over(trials, target) if over is None else over
-    names, hypers = names_of(trials, over, hyper)
+    if pool is not None:
+        names, hypers = pool.over, pool.hyper
+    else:
+        names, hypers = names_of(trials, default_over(trials, target) if over is None else over, hyper)
     point = place(names, target)
     _beyond(trials, names, point)
     costs = _costs(trials, names, costs)
     question = Question(point, budget, costs, limits, goal, price or Price(), level, seed, _spent(trials, names, costs))
     state = known(trials, names, hypers) if hypers else None
     if state is None:
-        return _first(trials, names, hypers, question)
-    pool = free(state.response, ladder(state.edge, point, costs, limits), costs)
+        pool = blind(trials, (names, hypers), point, costs, limits) if pool is None else pool
+        _affordable(pool, budget)
+        return _first(trials, pool, question)
+    pool = free(state.response, ladder(state.edge, point, costs, limits), costs) if pool is None else pool
     _affordable(pool, budget)
     return _planned(trials, state, pool, question)
 
@@ -107,6 +118,8 @@ def _some_finished(trials: Trials) -> None:
 
 
 def _beyond(trials: Trials, over: Sequence[str], point: Mapping[str, float]) -> None:
+    if not len(trials):
+        return
     finished = trials.finished
     if all(point[name] <= float(np.nanmax(finished.numbers(name))) * (1 + 1e-9) for name in over):
         where = ", ".join(f"{name} {value:g}" for name, value in point.items())
@@ -135,10 +148,8 @@ def _affordable(pool: Candidates, budget: float) -> None:
         )
 
 
-def _first(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], question: Question) -> Plan:
+def _first(trials: Trials, pool: Candidates, question: Question) -> Plan:
     """A first design: no bowl can be told yet."""
-    pool = blind(trials, over, hyper, question.target, question.costs, question.limits)
-    _affordable(pool, question.budget)
     picks = propose(trials, pool, [question.target], question.budget, seed=question.seed)
     runs = rows_of(picks, pool, lambda point: dict(point), trials)[: question.limits.slots]
     reason = f"No bowl can be told yet: {len(runs)} runs at the cheapest sizes come first."
@@ -153,6 +164,17 @@ def _first(trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], questi
         notes=(question.costs.rule,),
         hyper=pool.hyper,
     )
+
+
+def regret_of(state: Known, target: Mapping[str, float]) -> Estimate:
+    """Share of the target's loss that its predicted settings are expected to lose: the mean, and the 5 and 95 % points."""
+    point = place(state.edge.over, target)
+    scales = [bowl.point for bowl in state.response.bowls]
+    belief = Belief(state.response, scales, [point], np.full(len(scales), 1.0))
+    loss = float(state.edge.trials.numbers("loss").min())
+    draws = Ahead(state.response, point, belief, chance(state.edge.source, loss)).draws(belief)
+    low, high = (float(each) for each in np.quantile(draws, (0.05, 0.95)))
+    return Estimate(float(draws.mean()), low, high)
 
 
 def _planned(trials: Trials, state: Known, pool: Candidates, question: Question) -> Plan:

@@ -202,8 +202,7 @@ def recipe_of(edge: Frontier, skip: Sequence[str] = ("compute", "embedding_param
 
 def blind(
     trials: Trials,
-    over: Sequence[str],
-    hyper: Sequence[str],
+    columns: tuple[Sequence[str], Sequence[str]],
     target: Mapping[str, float],
     costs: Costs,
     limits: Limits,
@@ -216,7 +215,7 @@ def blind(
         InputError: no size within the limits.
         DataError: no hyperparameter is known.
     """
-    finished = trials.finished
+    finished, (over, hyper) = trials.finished, columns
     names = tuple(hyper) or tuple(name for name in ("learning_rate",) if name in finished)
     if not names:
         what = "no hyperparameter is told, so there is nothing to tune"

@@ -1,0 +1,353 @@
+"""Running a study only as far as it must: plan, run, plan again, until a condition holds.
+
+The study's own trials are the pool; each round the planner chooses among those that were not trained yet (`plan`), `run` trains
+them, and the target's expected regret is read off again.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axis import axis_of
+from .errors import DataError, InputError, ScalelawError
+from .estimate import Estimate
+from .forecast import forecast
+from .plan import Candidates, Plan, known, plan, propose, regret_of
+from .run import RunSummary, run
+from .store import load
+from .study import Grid, Parent, Study
+from .train.count import flops
+from .trial import TrialSpec
+from .trials import Trials
+
+__all__ = ["Condition", "Ended", "Loop", "Round", "condition", "plan_study", "run_until"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+# A round adds this share to what was spent so far: each is fitted before the next is chosen.
+_ROUND = 0.35
+# and starts workers anew: it has so many runs at least, and at most.
+_FEWEST, _MOST = 6, 128
+_WORDS = {
+    "regret": "the expected share of the target's loss that its predicted settings lose",
+    "interval": "half the width of the forecast's 90 % interval, relative",
+    "spend": "FLOPs spent",
+    "runs": "runs made",
+}
+
+
+class Ended(enum.Enum):
+    """Why a loop ended. The value is the sentence a report prints."""
+
+    REACHED = "The condition holds."
+    BUDGET = "The budget is used up before the condition holds."
+    EXHAUSTED = "Every trial of the study is trained, and the condition does not hold: widen its grid or add sizes."
+    INTERRUPTED = "Interrupted; the same command goes on."
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One comparison: a quantity that is to fall below, or rise above, a limit."""
+
+    name: str
+    below: bool
+    limit: float
+    text: str
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether it holds; a quantity that is not known yet does not."""
+        value = values.get(self.name, math.nan)
+        return value < self.limit if self.below else value > self.limit
+
+
+def condition(text: str) -> Condition:
+    """Read `regret < 0.2 %`, `interval < 1 %`, `spend > 1e15` or `runs > 200`.
+
+    Raises:
+        InputError: it reads otherwise.
+    """
+    found = re.fullmatch(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%?)\s*", text)
+    try:
+        if found is None or found[1] not in _WORDS:
+            raise ValueError
+        limit = float(found[3]) * (0.01 if found[4] else 1.0)
+    except ValueError:
+        known_names = ", ".join(_WORDS)
+        raise InputError(f"cannot read {text!r}", "--until", f'Write "regret < 0.2 %"; known are {known_names}') from None
+    return Condition(found[1], found[2].startswith("<"), limit, " ".join(text.split()))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of the loop.
+
+    Args:
+        number: from 1. runs, spend: made so far, and FLOPs of them.
+        regret: expected now; None while no bowl can be told. interval: of the forecast, relative; None likewise.
+        next: trials chosen for this round.
+    """
+
+    number: int
+    runs: int
+    spend: float
+    regret: Estimate | None
+    interval: float | None
+    next: int
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a loop ended.
+
+    Args:
+        ended: why. rounds: what happened. summary: of the last run; None where nothing had to be trained.
+        trials: of the whole study. flops: of the whole study.
+    """
+
+    ended: Ended
+    rounds: tuple[Round, ...]
+    summary: RunSummary | None
+    trials: int
+    flops: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        rows = [{**vars(each), "regret": None if each.regret is None else each.regret.to_dict()} for each in self.rounds]
+        return {
+            "ended": self.ended.name,
+            "message": self.ended.value,
+            "rounds": rows,
+            "trials": self.trials,
+            "flops": self.flops,
+        }
+
+
+class _Pool:
+    """The study's trials as candidates: one per setting and scale, its seeds in order."""
+
+    def __init__(self, study: Study, over: Sequence[str]) -> None:
+        self.over = tuple(over)
+        self.specs = study.specs
+        self.costs = {spec.id: flops(spec) for spec in self.specs}
+        self.hyper = _tuned(self.specs, self.over)
+        if not self.hyper:
+            raise InputError("no hyperparameter takes three values within a size", study.name, "Give learning_rate a range")
+        self.groups: dict[tuple[Any, ...], list[TrialSpec]] = {}
+        for spec in self.specs:
+            key = (tuple(spec.scale.items()), tuple(spec.hyperparameters.items()))
+            self.groups.setdefault(key, []).append(spec)
+
+    def candidates(self, done: set[str]) -> Candidates:
+        """What is left, given the trials that have a result."""
+        firsts = [specs[0] for specs in self.groups.values()]
+        sizes = np.array([[float(spec.scale[name]) for name in self.over] for spec in firsts])
+        points, cell = np.unique(sizes, axis=0, return_inverse=True)
+        settings = np.array([[float(spec.hyperparameters[name]) for name in self.hyper] for spec in firsts])
+        z = np.stack([axis_of(name).coordinate(settings[:, j]) for j, name in enumerate(self.hyper)], axis=1)
+        made = np.array([sum(spec.id in done for spec in specs) for specs in self.groups.values()], dtype=np.float64)
+        count = np.array([len(specs) for specs in self.groups.values()], dtype=np.float64)
+        cost = np.array([self.costs[spec.id] for spec in firsts])
+        named = tuple(dict(zip(self.over, map(float, point), strict=True)) for point in points)
+        return Candidates(self.over, self.hyper, named, cell.reshape(-1), z, cost, made, count - made)
+
+    def take(self, indices: Sequence[int], done: set[str]) -> list[TrialSpec]:
+        """The next seeds of chosen candidates."""
+        groups, taken = list(self.groups.values()), set(done)
+        chosen: list[TrialSpec] = []
+        for index in indices:
+            spec = next(each for each in groups[index] if each.id not in taken)
+            taken.add(spec.id)
+            chosen.append(spec)
+        return chosen
+
+
+def _tuned(specs: Sequence[TrialSpec], over: Sequence[str]) -> tuple[str, ...]:
+    """Numeric hyperparameters with three values or more within a scale."""
+    found: dict[str, dict[tuple[Any, ...], set[Any]]] = {}
+    for spec in specs:
+        place = tuple(spec.scale[name] for name in over)
+        for name, value in spec.hyperparameters.items():
+            if not isinstance(value, str):
+                found.setdefault(name, {}).setdefault(place, set()).add(value)
+    return tuple(name for name, scales in found.items() if max(map(len, scales.values())) >= 3)
+
+
+def run_until(
+    study: Study,
+    storage: str | Path,
+    until: str,
+    *,
+    target: Mapping[str, float] | None = None,
+    budget: float | None = None,
+    seed: int = 0,
+    on_round: Callable[[Round], None] | None = None,
+    **options: Any,
+) -> Loop:
+    """Train the trials of a study that the planner asks for, round by round, until a condition holds.
+
+    Args:
+        study: its trials are what may be trained.
+        storage: path of the store.
+        until: see `condition`.
+        target: the scale it is for; default the study's.
+        budget: FLOPs at most; default the study's, else all of it.
+        seed: of the runs that fill space.
+        on_round: called before each round is trained.
+        options: passed on to `run`: engine, max_parallel, device, witnesses, on_event.
+
+    Raises:
+        InputError: no target, one within the study's sizes, a budget that buys no run, or what `run` raises.
+        DataError: every run of the first design diverged and none is left at a lower rate.
+    """
+    goal, point = condition(until), dict(target or study.target)
+    if not point:
+        raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
+    pool = _Pool(study, _over(study, point))
+    budget = budget or study.budget or math.inf
+    if min(pool.costs.values()) > budget:
+        raise InputError(f"a budget of {budget:.3g} FLOPs buys no run", study.name, "Raise it")
+    rounds: list[Round] = []
+    summary: RunSummary | None = None
+    filled = 0.0
+    while True:
+        trials, done = _so_far(storage, pool)
+        spend = math.fsum(pool.costs[key] for key in done)
+        values, regret, interval = _read(trials, pool, point)
+        values |= {"spend": spend, "runs": float(len(done))}
+        ended = Ended.REACHED if goal.holds(values) else None
+        specs: list[TrialSpec] = []
+        if ended is None:
+            specs, filling = _next(trials, pool, done, point, (spend, filled, budget, seed))
+            filled += filling
+            if not specs:
+                ended = Ended.EXHAUSTED if len(done) == len(pool.specs) else Ended.BUDGET
+        rounds.append(Round(len(rounds) + 1, len(done), spend, regret, interval, len(specs)))
+        if on_round is not None:
+            on_round(rounds[-1])
+        if ended is not None:
+            return Loop(ended, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
+        summary = run(_part(study, specs), storage, **options)
+        if summary.interrupted:
+            return Loop(Ended.INTERRUPTED, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
+        if not _so_far(storage, pool)[1] - done:
+            raise DataError("none of the trials of this round came to an end", str(storage), "See their errors: scalelaw export")
+
+
+def plan_study(
+    study: Study,
+    storage: str | Path,
+    budget: float,
+    *,
+    target: Mapping[str, float] | None = None,
+    **options: Any,
+) -> Plan:
+    """Plan from a study's own trials, those in the store counted as made: `plan` with the study as its pool.
+
+    Args:
+        study, storage, target: see `run_until`. budget: FLOPs. options: of `plan`: limits, goal, price, level, seed.
+
+    Raises:
+        InputError: no target, one within the study's sizes, or a budget that buys no run.
+    """
+    point = dict(target or study.target)
+    if not point:
+        raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
+    pool = _Pool(study, _over(study, point))
+    trials, done = _so_far(storage, pool)
+    first = study.specs[0]
+
+    def cost(where: Mapping[str, float]) -> float:
+        return flops(replace(first, scale={**first.scale, **{name: max(round(value), 1) for name, value in where.items()}}))
+
+    table = Trials.from_columns({"loss": []}, study.name) if trials is None else trials
+    return plan(table, {name: point[name] for name in pool.over}, budget, pool=pool.candidates(done), costs=cost, **options)
+
+
+def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:
+    sizes = {name: {float(spec.scale[name]) for spec in study.specs if name in spec.scale} for name in point}
+    over = tuple(name for name, values in sizes.items() if len(values) > 1)
+    if not over:
+        raise InputError(f"the study does not vary {', '.join(point)}", study.name, "Name a target in columns that it varies")
+    if all(point[name] <= max(sizes[name]) for name in over):
+        where = ", ".join(f"{name} {point[name]:g}" for name in over)
+        raise InputError(f"the target {where} lies within the study's own sizes", study.name, "Name a larger one")
+    return over
+
+
+def _so_far(storage: str | Path, pool: _Pool) -> tuple[Trials | None, set[str]]:
+    """The study's trials in the store, and the ids of those that need no further training."""
+    if not Path(storage).exists():
+        return None, set()
+    try:
+        table = load(storage)
+    except ScalelawError:
+        return None, set()
+    mine = np.array([each in pool.costs for each in table["id"].tolist()], dtype=bool)
+    table = table.where(mine)
+    ended = [key for key, status in zip(table["id"].tolist(), table["status"].tolist(), strict=True) if status not in _AGAIN]
+    return table, set(ended)
+
+
+_AGAIN = ("FAILED", "LOST")
+
+
+def _read(
+    trials: Trials | None, pool: _Pool, point: Mapping[str, float]
+) -> tuple[dict[str, float], Estimate | None, float | None]:
+    state = None if trials is None else known(trials, pool.over, pool.hyper)
+    if state is None:
+        return {}, None, None
+    regret = regret_of(state, point)
+    try:
+        found = forecast(state.edge, point)
+        interval = 0.5 * math.log(found.high / found.low)
+    except DataError:
+        return {"regret": regret.value}, regret, None
+    return {"regret": regret.value, "interval": interval}, regret, interval
+
+
+def _next(
+    trials: Trials | None, pool: _Pool, done: set[str], point: Mapping[str, float], at: tuple[float, float, float, int]
+) -> tuple[list[TrialSpec], float]:
+    """The trials of the next round, and FLOPs of these that fill space."""
+    spend, filled, budget, seed = at
+    candidates = pool.candidates(done)
+    table = Trials.from_columns({"loss": []}) if trials is None else trials
+    goal = [{name: point[name] for name in pool.over}]
+    picks = propose(table, candidates, goal, budget - spend, spent=(spend, filled), seed=seed, most=_MOST)
+    batch, cost = max(_ROUND * spend, float(candidates.cost.min())), 0.0
+    kept = 0
+    for pick in picks:
+        cost += pick.cost
+        if kept >= _FEWEST and cost > batch:
+            break
+        kept += 1
+    chosen = pool.take([pick.index for pick in picks[:kept]], done)
+    return chosen, sum(pick.cost for pick in picks[:kept] if pick.filling)
+
+
+def _part(study: Study, specs: Sequence[TrialSpec]) -> Study:
+    """The study cut down to some of its trials."""
+    grids = tuple(
+        Grid(
+            {name: (value,) for name, value in spec.scale.items()},
+            {name: (value,) for name, value in spec.hyperparameters.items()},
+            (spec.seed,),
+            None if spec.init_from is None else _parent(spec.init_from),
+        )
+        for spec in specs
+    )
+    return Study(study.name, study.task, grids, study.model, study.task_options)
+
+
+def _parent(first: TrialSpec) -> Parent:
+    return Parent(first.task, first.model, first.scale, first.hyperparameters, first.task_options, first.seed)
