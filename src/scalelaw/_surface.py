@@ -34,7 +34,8 @@ class Priors:
         curvature_between: scale of the prior x exp(-x / scale) on the scatter of H between scales, in units of H.
         learn: learn that scatter; else it is the scale.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
-        intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
+        intercept, exponent, bend: standard deviations of B, in nats, per nat of parameters (`Table.nats`) and per nat squared;
+            bend 0 is a straight law. Published exponents of rate and batch in parameters, tokens and compute are 0 to 0.75.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
         huber: residuals beyond so many standard deviations weigh less. floor: least curvature. rounds: most iterations.
@@ -50,7 +51,7 @@ class Priors:
     skew_between: float = 0.05
     growth: float = 0.3
     intercept: float = 3.0
-    exponent: float = 1.0
+    exponent: float = 0.5
     bend: float = 0.05
     level: float = 1.0
     tau: float = 0.1
@@ -68,6 +69,7 @@ class Table:
         count `(R, C, n)`: runs behind each mean, 0 where padded.
         own `(R, C)`: variance of one run's own seed noise.
         s `(R, C, S)`: ln scale, centred.
+        nats `(S,)`: by how much ln parameters move with ln of each scale column: a width's exponents are twice as large.
         level `(R, C, K)`: 1 where the scale's runs are at a factor's level, which may move the best setting; K is often 0.
     """
 
@@ -77,6 +79,7 @@ class Table:
     own: Array
     s: Array
     level: Array
+    nats: Array
 
 
 @dataclass(eq=False)
@@ -216,7 +219,7 @@ class Surface:
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
         local = [np.zeros((R, 1 + m)), quad**-2.0, (p.skew_between * cube[:, own]) ** -2.0]
-        law = [p.intercept**-2.0, *[p.exponent**-2.0] * self.S, *([p.bend**-2.0] * self.S if p.bend else [])]
+        law = [p.intercept**-2.0, *(p.exponent * self.t.nats) ** -2.0, *([p.bend**-2.0] * self.S if p.bend else [])]
         law += [p.level**-2.0] * self.t.level.shape[2]
         trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
         shared = [np.tile(law, (R, m)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]

@@ -86,6 +86,7 @@ def _drawn(full: Table, state: State, count: int, random: np.random.Generator) -
         full.own[0][scales],
         full.s[0][scales],
         full.level[0][scales],
+        full.nats,
     )
 
     def several(values: Array) -> Array:

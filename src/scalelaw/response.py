@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ._growth import Growth, growth
 from ._surface import Priors, Surface, Table
-from .cells import Cell, cells_of
+from .cells import NATS, Cell, cells_of
 from .estimate import Estimate, quantile_t
 from .factors import Best, Level, best_levels, compare_levels
 from .noise import SeedNoise, seed_noise
@@ -278,7 +278,8 @@ def tabulate(cells: Sequence[Cell], s: Array, level: tuple[str, ...] = ()) -> Ta
         z[0, c, rows:], y[0, c, rows:] = cell.z[0], cell.y[0]
     others = level_columns(cells, level)
     at = np.array([[float(cell.levels[k] == each) for k, each in others] for cell in cells]).reshape(len(cells), len(others))
-    return Table(z, y, count, np.zeros((1, len(cells))), s[None], at[None])
+    nats = np.array([NATS.get(name, 1.0) for name in cells[0].point])
+    return Table(z, y, count, np.zeros((1, len(cells))), s[None], at[None], nats)
 
 
 def level_columns(cells: Sequence[Cell], level: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -300,7 +301,7 @@ def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], midd
             straight, left, chance = beta, covariance, 1.0
             beta, covariance = np.append(beta, np.zeros(S)), np.pad(covariance, (0, S))
         told = int(np.sum(own[0, :, j, j] < _TOLD**2))
-        share = np.clip(np.diag(left)[1:] / surface.p.exponent**2, 0.0, 1.0)
+        share = np.clip(np.diag(left)[1:] / (surface.p.exponent * surface.t.nats) ** 2, 0.0, 1.0)
         tau = float(surface.state.tau[0, j])
         paths.append(Path(straight, left, beta, covariance, chance, tau, max(told - S, 1), share))
     first = surface.cov[0][np.ix_(range(0, m * q, q), range(0, m * q, q))]

@@ -29,7 +29,8 @@ class PriorShare(Diagnostic):
                     told.append(f"{share:.0%} of what is known of the exponent of {name} in {column}")
         if not told:
             return None
-        prior = f"0 +- {response.solver.p.exponent:g}"
+        widths = sorted(set(response.solver.p.exponent * response.solver.t.nats))
+        prior = " and ".join(f"0 +- {width:g}" for width in widths)
         scales = len({tuple(bowl.point.values()) for bowl in response.bowls})
         return self.finding(
             f"The prior ({prior}) gives {', '.join(told)}: {scales} sizes say little more.",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..response import Response
 
-__all__ = ["Belief"]
+__all__ = ["Belief", "Offers"]
 
 Array: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.intp]
@@ -161,32 +161,30 @@ class Belief:
                 near[rows] = self.response.cost(point, away[rows])
         return near + 0.5 * np.einsum("nij,nji->n", self._H, spread)[cell]
 
-    def information(self, cell: Places, z: Array, repeats: Array) -> Array:
-        """1 / variance that one more run adds at each candidate: its weight over its noise; repeats share the lack of fit."""
-        p, state = self._surface.p, self._surface.state
-        window = min(max(p.window * (1 + self._surface.m), 1e-6), p.widest)
-        soft = 1.0 / (1.0 + (self.excess(cell, z) / window) ** 2) ** 2
-        seeds, lack = float(self._surface.t.own.mean()), float(state.noise[0])
+    def weights(self, cell: Places, z: Array) -> Array:
+        """Soft weight of a run at each candidate, by its expected excess: see `Surface.weights`."""
+        p = self._surface.p
+        window = min(p.window * (1 + self._surface.m), p.widest)
+        return 1.0 / (1.0 + (self.excess(cell, z) / window) ** 2) ** 2
+
+    def told(self, repeats: Array) -> Array:
+        """1 / variance that one more run adds where so many were made: seeds share the lack of fit of their setting."""
+        seeds, lack = float(self._surface.t.own.mean()), float(self._surface.state.noise[0])
         after = 1.0 / (lack + seeds / (repeats + 1.0))
-        before = np.where(repeats > 0, 1.0 / (lack + seeds / np.maximum(repeats, 1.0)), 0.0)
-        return soft * (after - before) if seeds > 0 else soft * np.where(repeats > 0, 0.0, after)
+        if not seeds:
+            return np.where(repeats > 0, 0.0, after)
+        return after - np.where(repeats > 0, 1.0 / (lack + seeds / np.maximum(repeats, 1.0)), 0.0)
 
     # ---- fantasy ----------------------------------------------------------------------------------------------------
 
     def rows(self, cell: Places, z: Array) -> tuple[Array, Array]:
         """u `(n, l)` and v `(n, t)` of candidates."""
         F = self._surface.columns(z - self._centre[cell])
-        return np.einsum("nk,nkl->nl", F, self._L[cell]), np.einsum("nk,nkt->nt", F, self._M[cell])
-
-    def gains(self, cell: Places, u: Array, v: Array, information: Array) -> Array:
-        """dR of each candidate, `(n,)`."""
-        at = self._cell[cell]
-        rest = v - np.einsum("nl,nlt->nt", u, self._gain[at])
-        toward = rest @ self._cov
-        variance = np.einsum("nl,nlk,nk->n", u, self._inner[at], u) + np.einsum("nt,nt->n", toward, rest)
-        c = np.einsum("nt,gjt->ngj", toward, self._aims)
-        reach = np.einsum("ngi,gij,ngj->n", c, self._bowls, c) / (2 * len(self.targets))
-        return reach * information / (1.0 + information * np.maximum(variance, 0.0))
+        u, v = np.empty((len(z), self._L.shape[2])), np.empty((len(z), self._M.shape[2]))
+        for c in np.unique(cell):
+            mine = cell == c
+            u[mine], v[mine] = F[mine] @ self._L[c], F[mine] @ self._M[c]
+        return u, v
 
     def add(self, cell: int, u: Array, v: Array, information: float) -> None:
         """Add one run in fantasy."""
@@ -199,6 +197,50 @@ class Belief:
         self._gain[at] = self._inner[at] @ self._cross[at]
         self._normal += information * np.outer(v, v) + before - self._cross[at].T @ self._gain[at]
         self._invert()
+
+    def eliminated(self, cell: int, u: Array, v: Array) -> tuple[Array, Array]:
+        """Candidates of one scale, its own unknowns taken out: rows of the shared ones `(n, t)`, variance of the rest `(n,)`."""
+        at = int(self._cell[cell])
+        return v - u @ self._gain[at], np.sum((u @ self._inner[at]) * u, axis=1)
+
+    def gains(self, rest: Array, own: Array, information: Array) -> Array:
+        """dR of each candidate, `(n,)`, from what `eliminated` gives."""
+        toward = rest @ self._cov
+        variance = own + np.sum(toward * rest, axis=1)
+        reach = np.zeros(len(rest))
+        for aim, bowl in zip(self._aims, self._bowls, strict=True):
+            c = toward @ aim.T
+            reach += np.sum((c @ bowl) * c, axis=1)
+        return reach / (2 * len(self.targets)) * information / (1.0 + information * np.maximum(variance, 0.0))
+
+
+class Offers:
+    """Candidates with what their gains need; only the scale that a fantasy touched is worked out again."""
+
+    def __init__(self, belief: Belief, cell: Places, z: Array, repeats: Array) -> None:
+        self.belief, self.cell, self.repeats = belief, cell, repeats.copy()
+        self.u, self.v = belief.rows(cell, z)
+        self.weights = belief.weights(cell, z)
+        self.information = self.weights * belief.told(self.repeats)
+        self._rest, self._own = np.empty_like(self.v), np.empty(len(z))
+        for c in np.unique(cell):
+            self._work_out(int(c))
+
+    def _work_out(self, cell: int) -> None:
+        mine = self.cell == cell
+        self._rest[mine], self._own[mine] = self.belief.eliminated(cell, self.u[mine], self.v[mine])
+
+    def gains(self) -> Array:
+        """dR of each candidate, `(n,)`."""
+        return self.belief.gains(self._rest, self._own, self.information)
+
+    def add(self, index: int, share: float = 1.0) -> None:
+        """Make a candidate in fantasy; `share` of its information, as it may fail."""
+        cell = int(self.cell[index])
+        self.belief.add(cell, self.u[index], self.v[index], float(self.information[index]) * share)
+        self.repeats[index] += 1
+        self.information[index] = self.weights[index] * self.belief.told(self.repeats[[index]])[0]
+        self._work_out(cell)
 
 
 def _key(point: Mapping[str, float], over: Sequence[str]) -> tuple[float, ...]:

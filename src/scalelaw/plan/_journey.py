@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..forecast import Forecast
 from ..trials import Trials
 from ._ahead import Ahead
+from ._belief import Offers
 from ._candidates import Candidates
 from ._costs import Costs
 from ._decide import Goal, Worth, stop_at
@@ -83,10 +84,9 @@ class Journey:
         self._note(draws)
 
     def _gains(self) -> Array:
-        pool, belief = self._pool, self._belief
-        u, v = belief.rows(pool.cell, pool.z)
-        information = belief.information(pool.cell, pool.z, pool.repeats) * (pool.left > 0)
-        return belief.gains(pool.cell, u, v, information) * (1.0 - self._fails)
+        pool = self._pool
+        gains = Offers(self._belief, pool.cell, pool.z, pool.repeats).gains()
+        return np.where(pool.left > 0, gains, 0.0) * (1.0 - self._fails)
 
     def _total(self, spend: float, regret: float, variance: float) -> float:
         """FLOPs spent and FLOPs lost at the target, less what a better decision to go is worth."""

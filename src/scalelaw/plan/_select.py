@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._belief import Belief
+from ._belief import Belief, Offers
 from ._candidates import Candidates
 from ._levels import Levels
 
@@ -68,9 +68,8 @@ class _Chooser:
 
     def __init__(self, belief: Belief, levels: Levels | None, pool: Candidates, fails: Array, omega: float) -> None:
         self.belief, self.levels, self.pool, self.fails, self.omega = belief, levels, pool, fails, omega
-        self.u, self.v = belief.rows(pool.cell, pool.z)
-        self.left, self.repeats = pool.left.copy(), pool.repeats.copy()
-        self.information = belief.information(pool.cell, pool.z, self.repeats)
+        self.offers = Offers(belief, pool.cell, pool.z, pool.repeats)
+        self.left = pool.left.copy()
         self.excess = belief.excess(pool.cell, pool.z)
 
     @property
@@ -80,21 +79,18 @@ class _Chooser:
 
     def gains(self) -> Array:
         """(1 - P(fails)) (dR + omega dV)."""
-        value = self.belief.gains(self.pool.cell, self.u, self.v, self.information)
-        if self.levels is not None:
+        value = self.offers.gains()
+        if self.levels is not None and self.omega > 0:
             # A run off the best setting tells of the best case only as far as its excess is known.
             value = value + self.omega * self.levels.gains(self.pool.cell) / (1.0 + (self.excess / 0.02) ** 2)
         return value * (1.0 - self.fails)
 
     def add(self, index: int) -> None:
-        cell = int(self.pool.cell[index])
-        self.belief.add(cell, self.u[index], self.v[index], float(self.information[index] * (1.0 - self.fails[index])))
+        """Make a candidate in fantasy."""
+        self.offers.add(index, 1.0 - float(self.fails[index]))
         if self.levels is not None:
-            self.levels.add(cell)
+            self.levels.add(int(self.pool.cell[index]))
         self.left[index] -= 1
-        self.repeats[index] += 1
-        one = slice(index, index + 1)
-        self.information[one] = self.belief.information(self.pool.cell[one], self.pool.z[one], self.repeats[one])
 
     def emptiest(self, open_: NDArray[np.bool_], far: float, random: np.random.Generator) -> int | None:
         """A scale at random, cheap ones rather; there, the setting farthest from all that were run, in units of its bowl."""
@@ -107,7 +103,7 @@ class _Chooser:
         chance = price**-0.5
         c = int(random.choice(cells, p=chance / chance.sum()))
         rows = np.flatnonzero(near & (self.pool.cell == c))
-        made = np.flatnonzero((self.repeats > 0) & (self.pool.cell == c))
+        made = np.flatnonzero((self.offers.repeats > 0) & (self.pool.cell == c))
         root = np.sqrt(np.diag(self.belief.response.hessian))
         if not len(made):
             return int(random.choice(rows))
