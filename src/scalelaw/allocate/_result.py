@@ -6,12 +6,15 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..estimate import Estimate, number, quantile_t
 from ._runs import Array, Count
+
+if TYPE_CHECKING:
+    from ._rounding import Rounded
 
 __all__ = [
     "Allocation",
@@ -243,6 +246,7 @@ class Allocation:
         other: the same approaches with N counted the other way, where the data allow both.
         reach: compute over the largest compute in the data.
         runs: points used. notes: what was derived or averaged.
+        rounded: shapes near the optimum, where shapes were given.
     """
 
     compute: float
@@ -256,6 +260,7 @@ class Allocation:
     reach: float
     runs: int
     notes: tuple[str, ...]
+    rounded: Rounded | None = None
 
     def approach(self, name: str) -> Approach:
         """The approach of that name."""
@@ -281,7 +286,8 @@ class Allocation:
             keys = ("name", "parameters", "exponent", "reason")
             rows = [{key: each.to_dict()[key] for key in keys} for each in approaches]
             result["other_count"] = {"count": kind.name, "message": kind.value, "approaches": rows}
-        return result | {name: each.to_dict() for name, each in self.special.items()}
+        asked = {"rounded": self.rounded, **self.special}
+        return result | {name: each.to_dict() for name, each in asked.items() if each is not None}
 
 
 def estimate(log_value: float, se: float, degrees: float, level: float) -> Estimate:
