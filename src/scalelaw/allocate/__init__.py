@@ -20,8 +20,10 @@ from ..trials import Trials
 from ._compare import disagreement
 from ._envelope import envelope
 from ._isoflop import isoflop
+from ._ladder import Experiment, Known, Ladder, Rung
 from ._parametric import CLOSED, LawPath, loss_of, parametric
-from ._result import FACTORS, Allocation, Applies, Approach, Basin, Budget, Disagreement, Line, Special, estimate
+from ._pin import pin, pinned
+from ._result import FACTORS, Allocation, Applies, Approach, Basin, Budget, Disagreement, Line, Special, estimate, missing
 from ._rounding import Choice, Rounded, preferred, round_to
 from ._runs import Array, Count, Runs, gather
 from ._shapes import Family, Shape, Shapes, read_shapes
@@ -36,18 +38,23 @@ __all__ = [
     "Choice",
     "Count",
     "Disagreement",
+    "Experiment",
     "Family",
+    "Known",
+    "Ladder",
     "Rounded",
+    "Rung",
     "Shape",
     "Special",
     "allocate",
+    "pin",
     "preferred",
     "read_shapes",
 ]
 
 
 def allocate(
-    trials: Trials,
+    trials: Trials | None,
     compute: float,
     *,
     level: float = 0.9,
@@ -63,11 +70,12 @@ def allocate(
     fade: tuple[float, float] = (R_D, R_N),
     shapes: Shapes | None = None,
     batch_tokens: float | None = None,
+    experiment: Experiment | None = None,
 ) -> Allocation:
     """Compute-optimal N and D at `compute` FLOPs.
 
     Args:
-        trials: runs with parameters, loss, and tokens or compute (C = 6 N D gives the other).
+        trials: runs with parameters, loss, and tokens or compute (C = 6 N D gives the other); None asks for a first ladder.
         compute: the budget, FLOPs. level: of the intervals.
         count: "parameters" (without embeddings) or "total" (with the column embedding_parameters).
         curve: of approach 2: "cubic", or "parabola" as published (biased where budgets are not centred on their optimum).
@@ -80,6 +88,7 @@ def allocate(
         inference_tokens: tokens the model will serve; adds the inference-aware answer.
         unique_tokens: tokens there are; adds the data-limited answer. fade: its (R_D, R_N).
         shapes: what can be built (`read_shapes`); adds the shapes near the optimum. batch_tokens: tokens of their steps.
+        experiment: what may be spent on further runs; adds the ladder that pins the optimum best (`pin`).
 
     Raises:
         DataError: the table lacks a column, or holds a scale or a loss that is not positive.
@@ -89,16 +98,20 @@ def allocate(
     how = _How(compute, level, curve, law, objective, tolerance)
     if batch_tokens is not None and shapes is None:
         shapes = Family()
-    runs = gather(trials, count, fixed=fixed)
-    approaches = _approaches(runs, None if curves is None else gather(curves, count, fixed=True), how)
-    other = None if runs.count is Count.AS_GIVEN else _other(trials, count, fixed, how)
-    reach, told = compute / math.exp(float(runs.c.max())), (len(runs), runs.notes)
-    apart = disagreement(approaches)
-    found = Allocation(compute, level, runs.count, runs.per_token, approaches, apart, {}, other, reach, *told)
+    runs = None if trials is None else gather(trials, count, fixed=fixed)
+    if trials is None or runs is None:
+        found = _begun(how, experiment)
+    else:
+        approaches = _approaches(runs, None if curves is None else gather(curves, count, fixed=True), how)
+        other = None if runs.count is Count.AS_GIVEN else _other(trials, count, fixed, how)
+        reach, told = compute / math.exp(float(runs.c.max())), (len(runs), runs.notes)
+        apart = disagreement(approaches)
+        found = Allocation(compute, level, runs.count, runs.per_token, approaches, apart, {}, other, reach, *told)
     return replace(
         found,
         special=_special(found.approaches[2], how, inference_tokens, unique_tokens, fade),
         rounded=None if shapes is None else round_to(found, shapes, batch_tokens),
+        ladder=None if experiment is None else pinned(compute, experiment, runs, objective),
     )
 
 
@@ -106,6 +119,15 @@ def _other(trials: Trials, count: str, fixed: bool, how: _How) -> tuple[Count, t
     """The approaches with N counted the other way."""
     again = gather(trials, "total" if count == "parameters" else "parameters", fixed=fixed)
     return again.count, _approaches(again, None, how)
+
+
+def _begun(how: _How, experiment: Experiment | None) -> Allocation:
+    """The allocation before any run: no approach applies."""
+    if experiment is None:
+        raise InputError("there are no runs", "allocate", "Give a table, or what may be spent on a first ladder of runs")
+    names = ("approach_1", "approach_2", "approach_3")
+    none = tuple(missing(name, Applies.NO_DATA, "Train the ladder first.") for name in names)
+    return Allocation(how.compute, how.level, Count.AS_GIVEN, 6.0, none, disagreement(none), {}, None, math.nan, 0, ())
 
 
 def _special(

@@ -14,6 +14,7 @@ from ..estimate import Estimate, number, quantile_t
 from ._runs import Array, Count
 
 if TYPE_CHECKING:
+    from ._ladder import Ladder
     from ._rounding import Rounded
 
 __all__ = [
@@ -45,6 +46,7 @@ class Applies(enum.Enum):
     ONE_BUDGET = "Only one budget has a bracketed minimum, and an exponent needs two: add a budget."
     COLLINEAR = "The runs lie on one line in (ln N, ln D), so size and data cannot be told apart: vary the tokens per parameter."
     NOT_FITTED = "The parametric law could not be fitted."
+    NO_DATA = "There are no runs."
 
 
 class Path(Protocol):
@@ -247,6 +249,7 @@ class Allocation:
         reach: compute over the largest compute in the data.
         runs: points used. notes: what was derived or averaged.
         rounded: shapes near the optimum, where shapes were given.
+        ladder: the runs that would pin the optimum best, where something may be spent on them.
     """
 
     compute: float
@@ -261,6 +264,7 @@ class Allocation:
     runs: int
     notes: tuple[str, ...]
     rounded: Rounded | None = None
+    ladder: Ladder | None = None
 
     def approach(self, name: str) -> Approach:
         """The approach of that name."""
@@ -286,7 +290,7 @@ class Allocation:
             keys = ("name", "parameters", "exponent", "reason")
             rows = [{key: each.to_dict()[key] for key in keys} for each in approaches]
             result["other_count"] = {"count": kind.name, "message": kind.value, "approaches": rows}
-        asked = {"rounded": self.rounded, **self.special}
+        asked = {"rounded": self.rounded, "ladder": self.ladder, **self.special}
         return result | {name: each.to_dict() for name, each in asked.items() if each is not None}
 
 
