@@ -1,4 +1,4 @@
-"""`python -m benchmarks.allocation [--worlds 200]`: the table of docs/allocation.md, printed as Markdown."""
+"""`python -m benchmarks.allocation [approaches|rounding|ladder] [--worlds 200]`: tables printed as Markdown."""
 
 from __future__ import annotations
 
@@ -13,17 +13,45 @@ import numpy as np
 from scalelaw import allocate
 from scalelaw.allocate import Approach
 
+from . import ladder, rounding
 from .worlds import TARGET, Case, cases
 
 HEAD = ("world", "grid", "noise", "approach", "answers", "bias of a", "rmse of a", "covers a", "bias of ln N*", "covers N*")
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "which", nargs="?", choices=("approaches", "rounding", "ladder"), default="approaches", help="what is tried"
+    )
     parser.add_argument("--worlds", type=int, default=200, help="draws of each world")
-    draws = parser.parse_args().worlds
+    asked = parser.parse_args()
     started = time.perf_counter()
+    {"approaches": approaches, "rounding": shapes, "ladder": ladders}[asked.which](asked.worlds)
+    print(f"\n{time.perf_counter() - started:.0f} s.")
+
+
+def shapes(draws: int) -> None:
+    """The stated regret of shapes that can be built."""
+    print(f"{draws} draws of each world, target {TARGET:g}, nominal 90 % intervals.\n")
+    table(rounding.HEAD)
+    for cells in rounding.rows(draws):
+        table(cells)
+        sys.stdout.flush()
+
+
+def ladders(draws: int) -> None:
+    """The proposed ladder against other designs of its cost."""
+    print(f"{draws} worlds of each kind, {ladder.SPEND:g} FLOPs to spend, target {ladder.TARGET:g}, noise {ladder.NOISE:.1%}.\n")
+    table(ladder.HEAD)
+    for cells in ladder.rows(draws):
+        table(cells)
+        sys.stdout.flush()
+
+
+def approaches(draws: int) -> None:
+    """The approaches in worlds with a known optimum."""
     print(f"{draws} draws of each world, 6 budgets of 1e18 to 1e20 FLOPs, target {TARGET:g}, nominal 90 % intervals.\n")
     table(HEAD)
     distances: dict[int, list[float]] = {2: [], 3: []}
@@ -39,20 +67,19 @@ def main() -> None:
             answers = sum(each.parameters is not None for each in cubic.approaches)
             if case.name != "wall" and cubic.disagreement.value is not None:
                 distances[answers].append(cubic.disagreement.value)
-        for name, approaches in found.items():
-            table(row(case, name, approaches))
+        for name, each in found.items():
+            table(row(case, name, each))
         sys.stdout.flush()
     print("\nDisagreement where every approach that applies is unbiased (Chinchilla worlds), quantiles:\n")
     table(("approaches", "data sets", "50 %", "90 %", "95 %", "99 %"))
     for count, values in distances.items():
         if values:
             table((str(count), str(len(values)), *(f"{q:.2f}" for q in np.quantile(values, [0.5, 0.9, 0.95, 0.99]))))
-    print(f"\n{time.perf_counter() - started:.0f} s.")
 
 
-def row(case: Case, name: str, approaches: Iterable[Approach]) -> tuple[str, ...]:
+def row(case: Case, name: str, found: Iterable[Approach]) -> tuple[str, ...]:
     """One line: how often there is an answer, and how good it is."""
-    listed = list(approaches)
+    listed = list(found)
     kept = [each for each in listed if each.parameters is not None and each.exponent is not None]
     start = (case.name, case.grid, f"{case.noise:.1%}", name, f"{len(kept) / len(listed):.0%}")
     if not kept:
@@ -71,7 +98,7 @@ def table(cells: Iterable[str]) -> None:
     """One line of a Markdown table, with its rule below the heading."""
     cells = tuple(cells)
     print("| " + " | ".join(cells) + " |")
-    if cells == HEAD or cells[0] == "approaches":
+    if cells in (HEAD, rounding.HEAD, ladder.HEAD) or cells[0] == "approaches":
         print("|" + " --- |" * len(cells))
 
 

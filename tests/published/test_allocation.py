@@ -40,6 +40,18 @@ def test_chinchilla_exponent_of_the_replication(reference_data: Path) -> None:
     assert found.disagreement.value < 2.3
 
 
+def test_chinchilla_and_gopher_at_their_budget(reference_data: Path) -> None:
+    """At 5.76e23 FLOPs 70 B parameters were the best that could be built, and 280 B lose (Hoffmann et al. 2022, section 4)."""
+    rounded = allocate(chinchilla(reference_data, 5), 5.76e23, shapes=[70e9, 280e9], batch_tokens=3e6).rounded
+    assert rounded is not None
+    assert [each.shape.parameters for each in rounded.choices] == [70e9, 280e9]
+    right, wrong = (each.regret for each in rounded.choices)
+    assert right is not None
+    assert wrong is not None
+    assert right.high < wrong.low
+    assert rounded.choices[0].tokens == pytest.approx(1.4e12, rel=0.03)
+
+
 def test_five_points_and_the_objective_move_chinchilla_more_than_its_interval(reference_data: Path) -> None:
     found = sensitivity(chinchilla(reference_data, 0), 1e24, law=["chinchilla"], dropped=["none", "highest_5"])
     size = {(row.objective, row.dropped): row.parameters for row in found.rows}

@@ -20,16 +20,41 @@ from ..trials import Trials
 from ._compare import disagreement
 from ._envelope import envelope
 from ._isoflop import isoflop
+from ._ladder import Experiment, Known, Ladder, Rung
 from ._parametric import CLOSED, LawPath, loss_of, parametric
-from ._result import FACTORS, Allocation, Applies, Approach, Basin, Budget, Disagreement, Line, Special, estimate
+from ._pin import pin, pinned
+from ._result import FACTORS, Allocation, Applies, Approach, Basin, Budget, Disagreement, Line, Special, estimate, missing
+from ._rounding import Choice, Rounded, preferred, round_to
 from ._runs import Array, Count, Runs, gather
+from ._shapes import Family, Shape, Shapes, read_shapes
 from ._special import R_D, R_N, data_limited, inference_aware
 
-__all__ = ["Allocation", "Applies", "Approach", "Basin", "Budget", "Count", "Disagreement", "Special", "allocate"]
+__all__ = [
+    "Allocation",
+    "Applies",
+    "Approach",
+    "Basin",
+    "Budget",
+    "Choice",
+    "Count",
+    "Disagreement",
+    "Experiment",
+    "Family",
+    "Known",
+    "Ladder",
+    "Rounded",
+    "Rung",
+    "Shape",
+    "Special",
+    "allocate",
+    "pin",
+    "preferred",
+    "read_shapes",
+]
 
 
 def allocate(
-    trials: Trials,
+    trials: Trials | None,
     compute: float,
     *,
     level: float = 0.9,
@@ -43,49 +68,77 @@ def allocate(
     inference_tokens: float | None = None,
     unique_tokens: float | None = None,
     fade: tuple[float, float] = (R_D, R_N),
+    shapes: Shapes | None = None,
+    batch_tokens: float | None = None,
+    experiment: Experiment | None = None,
 ) -> Allocation:
     """Compute-optimal N and D at `compute` FLOPs.
 
     Args:
-        trials: runs with parameters, loss, and tokens or compute (C = 6 N D gives the other).
-        compute: the budget, FLOPs.
-        level: of the intervals.
+        trials: runs with parameters, loss, and tokens or compute (C = 6 N D gives the other); None asks for a first ladder.
+        compute: the budget, FLOPs. level: of the intervals.
         count: "parameters" (without embeddings) or "total" (with the column embedding_parameters).
         curve: of approach 2: "cubic", or "parabola" as published (biased where budgets are not centred on their optimum).
         law: of approach 3: chinchilla, chinchilla_shared or skaling.
         objective: what its fit minimises; default Huber of log residuals.
-        curves: points along training curves for approach 1, as a table with the same columns (tokens are those seen so far);
-            default the trials themselves. A point before the end of a learning-rate decay lies above the loss of a run that ends
-            there.
+        curves: points along training curves for approach 1, with the same columns (tokens are those so far); default the
+            trials. A point before the end of a learning-rate decay lies above the loss of a run that ends there.
         fixed: take rows as they stand where a hyperparameter varies within (N, D), instead of their best case.
         tolerance: relative excess loss that bounds the basin.
         inference_tokens: tokens the model will serve; adds the inference-aware answer.
         unique_tokens: tokens there are; adds the data-limited answer. fade: its (R_D, R_N).
+        shapes: what can be built (`read_shapes`); adds the shapes near the optimum. batch_tokens: tokens of their steps.
+        experiment: what may be spent on further runs; adds the ladder that pins the optimum best (`pin`).
 
     Raises:
         DataError: the table lacks a column, or holds a scale or a loss that is not positive.
         InputError: the call is wrong. What the data leave open is a status of an approach instead.
     """
     _check(compute, level, curve, law, tolerance)
-    runs = gather(trials, count, fixed=fixed)
-    lines = None if curves is None else gather(curves, count, fixed=True)
     how = _How(compute, level, curve, law, objective, tolerance)
-    approaches = _approaches(runs, lines, how)
-    third = approaches[2]
-    special: dict[str, Special] = {}
-    if inference_tokens is not None:
-        special["inference_aware"] = inference_aware(third, compute, inference_tokens, level)
-    if unique_tokens is not None:
-        special["data_limited"] = data_limited(third, compute, unique_tokens, level, fade)
-    other = None
-    if runs.count is not Count.AS_GIVEN:
-        again = gather(trials, "total" if count == "parameters" else "parameters", fixed=fixed)
-        other = (again.count, _approaches(again, None, how))
-    reach = compute / math.exp(float(runs.c.max()))
-    notes = runs.notes
-    return Allocation(
-        compute, level, runs.count, runs.per_token, approaches, disagreement(approaches), special, other, reach, len(runs), notes
+    if batch_tokens is not None and shapes is None:
+        shapes = Family()
+    runs = None if trials is None else gather(trials, count, fixed=fixed)
+    if trials is None or runs is None:
+        found = _begun(how, experiment)
+    else:
+        approaches = _approaches(runs, None if curves is None else gather(curves, count, fixed=True), how)
+        other = None if runs.count is Count.AS_GIVEN else _other(trials, count, fixed, how)
+        reach, told = compute / math.exp(float(runs.c.max())), (len(runs), runs.notes)
+        apart = disagreement(approaches)
+        found = Allocation(compute, level, runs.count, runs.per_token, approaches, apart, {}, other, reach, *told)
+    return replace(
+        found,
+        special=_special(found.approaches[2], how, inference_tokens, unique_tokens, fade),
+        rounded=None if shapes is None else round_to(found, shapes, batch_tokens),
+        ladder=None if experiment is None else pinned(compute, experiment, runs, objective),
     )
+
+
+def _other(trials: Trials, count: str, fixed: bool, how: _How) -> tuple[Count, tuple[Approach, ...]]:
+    """The approaches with N counted the other way."""
+    again = gather(trials, "total" if count == "parameters" else "parameters", fixed=fixed)
+    return again.count, _approaches(again, None, how)
+
+
+def _begun(how: _How, experiment: Experiment | None) -> Allocation:
+    """The allocation before any run: no approach applies."""
+    if experiment is None:
+        raise InputError("there are no runs", "allocate", "Give a table, or what may be spent on a first ladder of runs")
+    names = ("approach_1", "approach_2", "approach_3")
+    none = tuple(missing(name, Applies.NO_DATA, "Train the ladder first.") for name in names)
+    return Allocation(how.compute, how.level, Count.AS_GIVEN, 6.0, none, disagreement(none), {}, None, math.nan, 0, ())
+
+
+def _special(
+    third: Approach, how: _How, served: float | None, unique: float | None, fade: tuple[float, float]
+) -> dict[str, Special]:
+    special: dict[str, Special] = {}
+    if served is not None:
+        special["inference_aware"] = inference_aware(third, how.compute, served, how.level)
+    if unique is not None:
+        special["data_limited"] = data_limited(third, how.compute, unique, how.level, fade)
+    return special
 
 
 class _How:

@@ -6,12 +6,16 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..estimate import Estimate, number, quantile_t
 from ._runs import Array, Count
+
+if TYPE_CHECKING:
+    from ._ladder import Ladder
+    from ._rounding import Rounded
 
 __all__ = [
     "Allocation",
@@ -42,6 +46,7 @@ class Applies(enum.Enum):
     ONE_BUDGET = "Only one budget has a bracketed minimum, and an exponent needs two: add a budget."
     COLLINEAR = "The runs lie on one line in (ln N, ln D), so size and data cannot be told apart: vary the tokens per parameter."
     NOT_FITTED = "The parametric law could not be fitted."
+    NO_DATA = "There are no runs."
 
 
 class Path(Protocol):
@@ -243,6 +248,8 @@ class Allocation:
         other: the same approaches with N counted the other way, where the data allow both.
         reach: compute over the largest compute in the data.
         runs: points used. notes: what was derived or averaged.
+        rounded: shapes near the optimum, where shapes were given.
+        ladder: the runs that would pin the optimum best, where something may be spent on them.
     """
 
     compute: float
@@ -256,6 +263,8 @@ class Allocation:
     reach: float
     runs: int
     notes: tuple[str, ...]
+    rounded: Rounded | None = None
+    ladder: Ladder | None = None
 
     def approach(self, name: str) -> Approach:
         """The approach of that name."""
@@ -281,7 +290,8 @@ class Allocation:
             keys = ("name", "parameters", "exponent", "reason")
             rows = [{key: each.to_dict()[key] for key in keys} for each in approaches]
             result["other_count"] = {"count": kind.name, "message": kind.value, "approaches": rows}
-        return result | {name: each.to_dict() for name, each in self.special.items()}
+        asked = {"rounded": self.rounded, "ladder": self.ladder, **self.special}
+        return result | {name: each.to_dict() for name, each in asked.items() if each is not None}
 
 
 def estimate(log_value: float, se: float, degrees: float, level: float) -> Estimate:

@@ -15,11 +15,11 @@ from ._parametric import LawPath
 from ._result import Approach, Special, bounded
 from ._runs import Array
 
-__all__ = ["R_D", "R_N", "data_limited", "inference_aware"]
+__all__ = ["DRAWS", "R_D", "R_N", "data_limited", "drawn_laws", "inference_aware", "n_star"]
 
 # Muennighoff et al. 2023: repeats, and excess parameters, after which their worth has fallen to 1 / e.
 R_D, R_N = 15.39, 5.31
-_DRAWS, _NODES = 400, 161
+DRAWS, _NODES = 400, 161
 
 Theta: TypeAlias = Mapping[str, Array]
 Objective: TypeAlias = Callable[[Theta, Array], tuple[Array, Array]]
@@ -46,15 +46,15 @@ def inference_aware(third: Approach, compute: float, served: float, level: float
 
     def lifetime(theta: Theta, n: Array) -> tuple[Array, Array]:
         """ln cost and ln D at ln N; infinite where no amount of data reaches the loss."""
-        best = _n_star(theta, nd)
+        best = n_star(theta, nd)
         goal = theta["A"] * np.exp(-theta["alpha"] * best) + theta["B"] * np.exp(-theta["beta"] * (nd - best))
         room = goal - theta["A"] * np.exp(-theta["alpha"] * n)
         with np.errstate(divide="ignore", invalid="ignore"):
             d = np.where(room > 0, np.log(theta["B"] / room) / theta["beta"], np.inf)
         return n + np.logaddexp(math.log(k) + d, math.log(2 * served)), d
 
-    draws = _draws(path)
-    first = _n_star(draws, nd)
+    draws = drawn_laws(path)
+    first = n_star(draws, nd)
     n, cost, d = _lowest(lifetime, draws, first - 6.0, first + 0.5)
     dense = float(np.logaddexp(nd, math.log(2 * served / k) + first[0, 0]) + math.log(k))
     numbers = {
@@ -100,8 +100,8 @@ def data_limited(third: Approach, compute: float, unique: float, level: float, f
         data = u + np.log1p(-fade[0] * np.expm1(-np.expm1(np.minimum(d - u, 50)) / fade[0]))
         return np.log(theta["E"] + theta["A"] * np.exp(-alpha * size) + theta["B"] * np.exp(-beta * data)), d
 
-    draws = _draws(path)
-    centre = _n_star(draws, nd)
+    draws = drawn_laws(path)
+    centre = n_star(draws, nd)
     n, log_loss, d = _lowest(loss, draws, centre - 8.0, centre + 12.0)
     numbers = {
         "unique_tokens": unique,
@@ -122,7 +122,7 @@ def _law(third: Approach) -> LawPath | None:
     return path if isinstance(path, LawPath) and path.fit.law.name in ("chinchilla", "chinchilla_shared") else None
 
 
-def _draws(path: LawPath) -> dict[str, Array]:
+def drawn_laws(path: LawPath) -> dict[str, Array]:
     """Parameters `(1 + draws, 1)`: the estimate, then draws from a Student-t with the fit's covariance."""
     law, rng = path.fit.law, np.random.default_rng(0)
     # A coefficient at 0 has no logarithm and no error.
@@ -130,8 +130,8 @@ def _draws(path: LawPath) -> dict[str, Array]:
     covariance = np.nan_to_num(path.fit.covariance_inner)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    scale = np.sqrt(path.degrees / rng.chisquare(path.degrees, (_DRAWS, 1)))
-    drawn = np.concatenate([centre[None, :], centre + scale * (rng.standard_normal((_DRAWS, len(centre))) @ root.T)])
+    scale = np.sqrt(path.degrees / rng.chisquare(path.degrees, (DRAWS, 1)))
+    drawn = np.concatenate([centre[None, :], centre + scale * (rng.standard_normal((DRAWS, len(centre))) @ root.T)])
     result: dict[str, Array] = {}
     for place, item in enumerate(law.parameters):
         column = np.exp(drawn[:, place]) if item.log else np.maximum(drawn[:, place], 1e-3)
@@ -144,7 +144,7 @@ def _inner(item: Parameter, value: float) -> float:
     return float(max(math.log(value), -700.0) if value > 0 else -700.0) if item.log else value
 
 
-def _n_star(theta: Theta, nd: float) -> Array:
+def n_star(theta: Theta, nd: float) -> Array:
     """ln N* `(draws, 1)` at ln(C / k); the closed form of `_parametric`."""
     alpha, beta = theta["alpha"], theta["beta"]
     return (np.log(alpha * theta["A"]) - np.log(beta * theta["B"]) + beta * nd) / (alpha + beta)

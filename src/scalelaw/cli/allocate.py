@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
+from ._files import replacing
 from ._json import emit
-from ._options import Data, Fixed, Json, Level, Map, Outcome, Where, naming, read, share
-from ._screen import ignored, interval, number, say, table
+from ._options import Fixed, Force, Json, Level, Map, Outcome, Where, naming, new, read, share
+from ._screen import ignored, interval, note, number, say, table
 
 if TYPE_CHECKING:
-    from ..allocate import Allocation
+    from ..allocate import Allocation, Ladder, Rounded
     from ..estimate import Estimate
 
 __all__ = ["Compute", "allocate"]
@@ -19,21 +23,63 @@ __all__ = ["Compute", "allocate"]
 Compute = Annotated[float, typer.Option("--compute", metavar="FLOPS", help="The budget in FLOPs: 1e24.")]
 
 
+Table = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DATA",
+        help="A store (study.db), a CSV, Parquet or JSONL file, or a folder an importer knows; none, with --spend, to begin.",
+    ),
+]
+Kind = Annotated[str, typer.Option("--count", metavar="KIND", help="N without embeddings, parameters, or total.")]
+Curve = Annotated[str, typer.Option("--curve", metavar="CURVE", help="IsoFLOP profiles: cubic, or parabola.")]
+LawName = Annotated[str, typer.Option("--law", metavar="LAW", help="chinchilla, chinchilla_shared or skaling.")]
+Inference = Annotated[
+    float | None, typer.Option("--inference", metavar="TOKENS", help="Tokens the model will serve: least lifetime compute.")
+]
+Unique = Annotated[
+    float | None, typer.Option("--unique", metavar="TOKENS", help="Tokens there are; more than these are repeats.")
+]
+Built = Annotated[
+    str | None,
+    typer.Option(
+        "--shapes",
+        metavar="SHAPES",
+        help="Round to what can be built: transformer; sizes, 7e9,13e9; or width=1024:8192:128,depth=16/24/32,heads=8/16.",
+    ),
+]
+Batch = Annotated[
+    float | None, typer.Option("--batch", metavar="TOKENS", help="Tokens of a step: round the data to whole steps.")
+]
+Spend = Annotated[
+    float | None, typer.Option("--spend", metavar="FLOPS", help="Propose the runs of this cost that pin the optimum best.")
+]
+Largest = Annotated[
+    float | None, typer.Option("--largest", metavar="FLOPS", help="The largest of these runs; default a tenth of the spend.")
+]
+Sizes = Annotated[
+    str | None, typer.Option("--sizes", metavar="SHAPES", help="Shapes that these runs may have, as in --shapes; default any.")
+]
+StudyFile = Annotated[
+    Path | None, typer.Option("--study", metavar="FILE", help="Write these runs as a study for `scalelaw run`: ladder.toml.")
+]
+
+
 def allocate(
-    data: Data,
+    data: Table = None,
     *,
     compute: Compute,
-    count: Annotated[
-        str, typer.Option("--count", metavar="KIND", help="N without embeddings, parameters, or total.")
-    ] = "parameters",
-    curve: Annotated[str, typer.Option("--curve", metavar="CURVE", help="IsoFLOP profiles: cubic, or parabola.")] = "cubic",
-    law: Annotated[str, typer.Option("--law", metavar="LAW", help="chinchilla, chinchilla_shared or skaling.")] = "chinchilla",
-    inference: Annotated[
-        float | None, typer.Option("--inference", metavar="TOKENS", help="Tokens the model will serve: least lifetime compute.")
-    ] = None,
-    unique: Annotated[
-        float | None, typer.Option("--unique", metavar="TOKENS", help="Tokens there are; more than these are repeats.")
-    ] = None,
+    count: Kind = "parameters",
+    curve: Curve = "cubic",
+    law: LawName = "chinchilla",
+    inference: Inference = None,
+    unique: Unique = None,
+    shapes: Built = None,
+    batch: Batch = None,
+    spend: Spend = None,
+    largest: Largest = None,
+    sizes: Sizes = None,
+    study: StudyFile = None,
+    force: Force = False,
     fixed: Fixed = False,
     where: Where = None,
     mapping: Map = None,
@@ -43,13 +89,19 @@ def allocate(
 ) -> None:
     """Find the compute-optimal size and data for a budget, by three approaches, and how far these disagree.
 
-    Example: scalelaw allocate runs.csv --compute 1e24
+    Example: scalelaw allocate runs.csv --compute 1e24 --shapes transformer --batch 4e6 --spend 1e20
     """
     from .. import allocate as divide
+    from ..allocate import Experiment
 
     share(level)
-    trials = read(data, mapping, where, outcome)
-    with naming(data):
+    if spend is None and (data is None or largest is not None or sizes is not None or study is not None):
+        what = "there is no DATA" if data is None else "--largest, --sizes and --study belong to --spend"
+        raise InputError(what, "allocate", "Name a table of runs, or give --spend FLOPS for the runs to begin with")
+    if study is not None:
+        new(study, (".toml",), force)
+    trials = None if data is None else read(data, mapping, where, outcome)
+    with contextlib.nullcontext() if data is None else naming(data):
         found = divide(
             trials,
             compute,
@@ -60,17 +112,31 @@ def allocate(
             fixed=fixed,
             inference_tokens=inference,
             unique_tokens=unique,
+            shapes=shapes,
+            batch_tokens=batch,
+            experiment=None if spend is None else Experiment(spend, largest, sizes=sizes),
         )
+    if study is not None and found.ladder is not None:
+        _write(found.ladder, study)
     if as_json:
         emit(found.to_dict())
         return
     show(found)
-    ignored(trials)
+    if trials is not None:
+        ignored(trials)
+
+
+def _write(ladder: Ladder, study: Path) -> None:
+    text = ladder.study()
+    with replacing(study) as path:
+        path.write_text(text, encoding="utf-8")
+    note(f"The ladder is written to {study}: set its task, context and learning rates, then `scalelaw run {study}`.")
 
 
 def show(found: Allocation) -> None:
     """Print an allocation."""
-    say(f"At {number(found.compute)} FLOPs, {number(found.reach, 3)} times the largest run:", "bold")
+    begun = f", {number(found.reach, 3)} times the largest run" if found.runs else ", before any run"
+    say(f"At {number(found.compute)} FLOPs{begun}:", "bold")
     answered = [each for each in found.approaches if each.parameters is not None]
     if answered:
         lines = {
@@ -96,8 +162,58 @@ def show(found: Allocation) -> None:
             continue
         numbers = ", ".join(f"{key.replace('_', ' ')} {number(value, 4)}" for key, value in each.numbers.items())
         say(f"{name}: parameters {_told(each.parameters)}, tokens {_told(each.tokens)}; {numbers}. {each.reason}")
-    for each in (found.count.value, *found.notes):
+    if found.rounded is not None:
+        _rounded(found.rounded)
+    if found.ladder is not None:
+        _ladder(found.ladder)
+    for each in (found.count.value, *found.notes) if found.runs else ():
         say(each)
+
+
+def _rounded(found: Rounded) -> None:
+    """Print the shapes near the optimum."""
+    if found.choices:
+        rows: list[tuple[str, ...]] = []
+        for each in found.choices:
+            shape = each.shape
+            form = tuple(number(value) for value in (shape.width, shape.depth, shape.heads, shape.parameters))
+            steps = "-" if each.steps is None else f"{each.steps:,}"
+            rows.append((*form, number(each.tokens), steps, _share(each.excess), _share(each.regret)))
+        head = ("width", "depth", "heads", "parameters", "tokens", "steps", "rounding costs, %", "regret, %")
+        table(head, rows, title="What can be built near the optimum, within the budget")
+        say("Rounding costs: loss over the optimum as estimated. Regret: over the optimum as it may be, mean and interval.")
+    say(found.reason, "" if found.choices else "yellow")
+
+
+def _share(each: Estimate | None) -> str:
+    if each is None:
+        return "-"
+    return f"{100 * each.value:.4f} ({100 * each.low:.4f} to {100 * each.high:.4f})"
+
+
+def _ladder(found: Ladder) -> None:
+    """Print the runs that pin the optimum, and what they are worth."""
+    rows: list[tuple[str, ...]] = []
+    for each in found.runs:
+        shape = "" if each.shape is None or each.shape.width is None else f"{each.shape.width} x {each.shape.depth}"
+        part = "even spread" if each.even else "chosen"
+        ratio = number(each.tokens / each.parameters, 3)
+        rows.append((part, number(each.parameters), shape, number(each.tokens), number(each.compute), ratio))
+    head = ("part", "parameters", "width x depth", "tokens", "FLOPs", "tokens per parameter")
+    if not any(row[2] for row in rows):
+        head, rows = (*head[:2], *head[3:]), [(*row[:2], *row[3:]) for row in rows]
+    title = f"{len(rows)} runs of {number(found.cost)} FLOPs that pin the optimum at {number(found.compute)} FLOPs"
+    table(head, rows, left=head[:1], title=title)
+    head = ("if the law holds", "before", "with the ladder", "with an isoFLOP grid of its cost")
+    known = (found.before, found.after, found.isoflop)
+    lines = [
+        ("N* within a factor (1 s.e.)", *(number(each.factor, 3) for each in known)),
+        ("s.e. of ln N*", *(number(each.size, 3) for each in known)),
+        ("s.e. of the exponent", *(number(each.exponent, 2) for each in known)),
+        ("expected regret", *(f"{100 * each.regret:.2g} %" for each in known)),
+    ]
+    table(head, lines, left=head[:1])
+    say(f"{found.reason} {found.even:.0%} of the cost is spread evenly, for what the law's own errors do not know.")
 
 
 def _told(each: Estimate | None, digits: int = 3) -> str:

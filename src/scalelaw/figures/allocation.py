@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
-from ._base import Axis, Band, Figure, FigureData, Line, Mark, Panel, Points, Role, Rule, Tick
+from ._base import Axis, Band, Figure, FigureData, Line, Mark, Note, Panel, Points, Role, Rule
 from ._scales import log_ticks, number, round_axis
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class AllocationFigure(Figure):
     """See `summary`."""
 
     name = "allocation"
-    summary = "The compute-optimal size against compute by three approaches, and what deviating from it costs."
+    summary = "The compute-optimal size against compute by three approaches, and what another size costs at the budget."
 
     def data(
         self,
@@ -42,7 +42,8 @@ class AllocationFigure(Figure):
         """See `Figure.data`.
 
         Args:
-            allocation: what to draw; default the allocation at ten times the largest compute of the trials.
+            allocation: what to draw; default the allocation at ten times the largest compute of the trials, rounded to shapes of
+                decoder-only transformers unless the trials are known to be other models.
         """
         from ..allocate import allocate
 
@@ -53,7 +54,8 @@ class AllocationFigure(Figure):
                 if "compute" in finished
                 else 6 * finished.numbers("parameters") * finished.numbers("tokens")
             )
-            allocation = allocate(trials, 10 * float(np.nanmax(c)))
+            built = {*trials["model"]} if "model" in trials else {"transformer"}
+            allocation = allocate(trials, 10 * float(np.nanmax(c)), shapes="transformer" if "transformer" in built else None)
         answered = [each for each in allocation.approaches if each.parameters is not None]
         if not answered:
             raise DataError("no approach has an answer", trials.source, allocation.approaches[-1].reason)
@@ -114,24 +116,44 @@ def _paths(found: Allocation, answered: Sequence[Approach]) -> Panel:
 def _basins(found: Allocation, answered: Sequence[Approach]) -> Panel:
     u = np.linspace(-math.log(4), math.log(4), 121)
     marks: list[Mark] = []
-    tolerance = 0.0
-    top = 0.0
+    tolerance, top = 0.0, 0.0
+    x: list[float] = []
     for each in answered[::-1]:
-        if each.excess is None or each.basin is None:
+        if each.excess is None or each.basin is None or each.parameters is None:
             continue
+        n = each.parameters.value * np.exp(u)
         cost = 100 * np.asarray(each.excess(u), dtype=np.float64)
-        marks.append(Line(_ROLES[each.name], _plain(np.exp(u)), _plain(cost), label=_WORDS[each.name]))
+        marks.append(Line(_ROLES[each.name], _plain(n), _plain(cost), label=_WORDS[each.name]))
         tolerance, top = each.basin.tolerance, max(top, 100 * max(each.basin.penalties.values()))
+        x += [float(n[0]), float(n[-1])]
     marks.insert(0, Rule(Role.KEPT, "y", 100 * tolerance, f"{tolerance:.1%} of the loss"))
-    ticks = tuple(Tick(value, f"{value:g}") for value in (0.25, 0.5, 1, 2, 4))
+    high = max(1.5 * top, 150 * tolerance)
+    low_n, high_n = min(x) / 1.05, max(x) * 1.05
+    marks += _shapes(found, low_n, high_n, high)
     return Panel(
         "basin",
         f"What another size costs at {number(found.compute)} FLOPs",
-        Axis("parameters / optimum", 0.24, 4.2, "log", ticks),
-        round_axis("excess loss (%)", [0.0, max(1.5 * top, 150 * tolerance)]),
+        Axis("parameters", low_n, high_n, "log", log_ticks(low_n, high_n)),
+        round_axis("excess loss (%)", [0.0, high]),
         tuple(marks),
         legend="upper right",
     )
+
+
+def _shapes(found: Allocation, low: float, high: float, top: float) -> list[Mark]:
+    """The shapes near the optimum with their regret, and the best one's in words."""
+    choices = () if found.rounded is None else found.rounded.choices
+    shown = [each for each in choices if each.regret is not None and low < each.shape.parameters < high]
+    shown = [each for each in shown if each.regret is not None and 100 * each.regret.value < top]
+    if not shown:
+        return []
+    regret = [each.regret for each in shown if each.regret is not None]
+    x = tuple(each.shape.parameters for each in shown)
+    value, below, above = (tuple(100 * getattr(each, end) for each in regret) for end in ("value", "low", "high"))
+    first = shown[0].shape
+    words = f"{first.width} x {first.depth}" if first.width is not None else number(first.parameters)
+    label = f"can be built: regret, {found.level:.0%}"
+    return [Points(Role.BEST, x, value, below, above, label=label), Note(Role.BEST, x[0], value[0], words, "above")]
 
 
 def _plain(values: np.ndarray) -> tuple[float, ...]:
