@@ -107,6 +107,7 @@ LAYERS = (
         "figures",
         "render",
         "store",
+        "importing",
         "logs",
         "run",
         "report",
