@@ -1,0 +1,247 @@
+"""Runs of other tools: real files that the real tools wrote, read back against the formula that was logged."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.world import GONE, RUNS, STEPS, Run
+from scalelaw.errors import InputError
+from scalelaw.importers import Found, Reading, Series, importers, parse_final, recognise
+from scalelaw.importing import import_into
+from scalelaw.logs import read_runs
+from scalelaw.store import Store, load
+from scalelaw.testing.importers import check_importer
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+
+
+def run_of(row: dict[str, object]) -> Run:
+    """The run of the sample that a row is, by its width and rate."""
+    return next(run for run in RUNS if run.width == row["width"] and math.isclose(run.rate, float(str(row["learning_rate"]))))
+
+
+def check_truth(found: Found, *, first: int = 1, curve: str = "train", loss: str = "eval") -> None:
+    """Every finished or diverged run of the sample is as the formula says."""
+    seen = 0
+    for row, series in zip(found.table.rows(), found.curves, strict=True):
+        if row["status"] not in ("COMPLETE", "DIVERGED"):
+            continue
+        run, seen = run_of(row), seen + 1
+        assert row["status"] == ("DIVERGED" if run.diverges else "COMPLETE")
+        final = run.eval_loss(STEPS) if loss == "eval" else run.train_loss(STEPS)
+        assert row["loss"] is None if run.diverges else row["loss"] == pytest.approx(final, rel=1e-6)
+        if "parameters" in row and row["parameters"] is not None:
+            assert row["parameters"] == run.parameters
+        if "tokens" in row and row["tokens"] is not None:
+            assert row["tokens"] == run.tokens
+            assert row["compute"] == pytest.approx(6 * run.parameters * run.tokens)
+        if curve == "train":
+            assert series is not None
+            upto = GONE - 1 if run.diverges else STEPS
+            here = series.steps <= upto
+            np.testing.assert_array_equal(series.steps[here], np.arange(first, upto + 1))
+            truth = [run.train_loss(int(step)) for step in series.steps[here]]
+            np.testing.assert_allclose(series.values[here], truth, rtol=1e-6)
+            assert not np.isfinite(series.values[~here]).any()
+    assert seen >= len(RUNS)
+
+
+def told(path: Path, **options: object) -> str:
+    """The one line with which a source is refused."""
+    with pytest.raises(InputError) as caught:
+        recognise(path).gather(path, Reading(**options))  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "name", [path.name for path in sorted(FIXTURES.iterdir()) if path.is_dir() and path.name != "__pycache__"]
+)
+def test_a_sample_is_known_by_itself_and_stored_once(name: str, tmp_path: Path) -> None:
+    path, store = FIXTURES / name, tmp_path / "study.db"
+    first = import_into([path], store)
+    again = import_into([path], store)
+    assert first.added == first.rows >= len(RUNS)
+    assert (again.added, again.known) == (0, first.rows)
+    assert not any("new store" in note for note in again.notes)
+    with Store(store, read_only=True) as opened:
+        origins = opened.provenance()
+        assert len(origins) == len(opened) == first.rows
+        trials = {trial.id: trial for trial in opened.trials()}
+        for key, origin in origins.items():
+            assert (trials[key].curve is not None) == bool(origin["records"])
+            assert origin["place"]
+    table = load(store)
+    assert sorted(table["status"]) == sorted(load(path)["status"])
+
+
+# ---- Weights & Biases ---------------------------------------------------------------------------------------------------
+
+WANDB = FIXTURES / "wandb"
+
+
+def test_wandb_folders_are_read_without_wandb(tmp_path: Path) -> None:
+    found = importers["wandb_offline"].gather(WANDB, Reading())
+    check_truth(found)
+    status = dict(zip(found.table["id"], found.table["status"], strict=True))
+    assert status["raised64x0p001"] == "FAILED"
+    assert status["killed64x0p01"] == "LOST"
+    errors = {origin["run"]: origin["error"] for origin in found.provenance}
+    assert errors["raised64x0p001"] == "exit code 1"
+    assert "no exit record" in errors["killed64x0p01"]
+    assert {origin["diverged_step"] for origin in found.provenance if origin["run"] == "run128x1"} == {GONE}
+    assert set(found.table["task"]) == {"ladder"}
+    assert not any(origin["sampled"] for origin in found.provenance)
+    one = next(WANDB.glob("*-run64x0p01"))
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    check_importer(importers["wandb_offline"], WANDB, stranger)
+    assert recognise(one / "run-run64x0p01.wandb").name == "wandb_offline"
+    assert load(one)["loss"].tolist() == [pytest.approx(RUNS[1].eval_loss(STEPS))]
+
+
+def test_a_wandb_log_that_is_cut_off_gives_what_stands_before(tmp_path: Path) -> None:
+    source = next(WANDB.glob("*-run64x0p001")) / "run-run64x0p001.wandb"
+    content = source.read_bytes()
+    path = tmp_path / source.name
+    before = 0
+    for size in range(4_000, len(content), 1_111):
+        path.write_bytes(content[:size])
+        found = importers["wandb_offline"].gather(path, Reading(mapping={"loss": "train/loss"}))
+        assert found.table["status"].tolist() == ["LOST"]
+        assert found.curves[0] is not None
+        steps = found.curves[0].steps
+        np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
+        assert len(steps) >= before
+        before = len(steps)
+    assert before > 50
+    damaged = bytearray(content)
+    damaged[12_000] ^= 0xFF
+    path.write_bytes(damaged)
+    found = importers["wandb_offline"].gather(path, Reading(mapping={"loss": "train/loss"}))
+    assert any("cut off or damaged" in note for note in found.table.notes)
+    path.write_bytes(content[:40])
+    assert "ends before it says which run it is" in told(path)
+    path.write_bytes(b"")
+    assert "the file is empty" in told(tmp_path)
+
+
+def test_a_run_that_was_still_going_is_replaced_once_it_has_ended(tmp_path: Path) -> None:
+    source = next(WANDB.glob("*-run64x0p001")) / "run-run64x0p001.wandb"
+    path, store = tmp_path / source.name, tmp_path / "study.db"
+    path.write_bytes(source.read_bytes()[:15_000])
+    assert import_into([path], store).added == 1
+    assert load(store)["status"].tolist() == ["LOST"]
+    shutil.copy(source, path)
+    assert import_into([path], store).added == 1
+    table = load(store)
+    assert table["status"].tolist() == ["COMPLETE"]
+    assert import_into([path], store, final="last").notes[-1].startswith("1 runs are there already with val/loss, mean of")
+    assert read_runs(store).known == 1
+
+
+def test_a_resumed_run_is_one_run(tmp_path: Path) -> None:
+    source = next(WANDB.glob("*-run64x0p001")) / "run-run64x0p001.wandb"
+    for when, size in (("20260101_000000", 15_000), ("20260102_000000", None)):
+        folder = tmp_path / f"offline-run-{when}-run64x0p001"
+        folder.mkdir()
+        (folder / source.name).write_bytes(source.read_bytes()[:size])
+    found = importers["wandb_offline"].gather(tmp_path, Reading())
+    assert found.table["status"].tolist() == ["COMPLETE"]
+    check = found.curves[0]
+    assert check is not None
+    np.testing.assert_array_equal(check.steps, np.arange(1, STEPS + 1))
+    assert any("1 run was restarted" in note for note in found.table.notes)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=200), st.integers(0, 20_000))
+def test_any_damage_to_a_wandb_log_is_told_in_one_line(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int) -> None:
+    content = bytearray((next(WANDB.glob("*-run64x0p001")) / "run-run64x0p001.wandb").read_bytes())
+    content[at : at + len(noise)] = noise
+    path = tmp_path_factory.mktemp("noise") / "run-x.wandb"
+    path.write_bytes(content)
+    message = ""
+    try:
+        importers["wandb_offline"].gather(path, Reading(mapping={"loss": "train/loss"}))
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+# ---- what is the same for all -------------------------------------------------------------------------------------------
+
+
+def test_the_rules_for_the_final_loss() -> None:
+    steps = np.arange(1.0, 101.0)
+    values = 2 + 1 / steps
+    values[49] = 1.0
+    assert parse_final("last").of(steps, values) == values[-1]
+    assert parse_final("min").of(steps, values) == 1.0
+    assert parse_final("mean:5%").of(steps, values) == pytest.approx(values[94:].mean())
+    assert parse_final("mean").of(steps[::10], values[::10]) == values[90]
+    average = values[0]
+    for value in values[1:]:
+        average = 0.9 * average + 0.1 * value
+    assert parse_final("ema:0.9").of(steps, values) == pytest.approx(average)
+    for rule in ("last", "min", "mean", "ema"):
+        assert math.isnan(parse_final(rule).of(steps, np.where(steps > 99, np.nan, values)) or 0.0)
+        assert parse_final(rule).of(steps[:0], steps[:0]) is None
+    for wrong in ("median", "mean:200%", "ema:1", "last:3", "mean:x"):
+        with pytest.raises(InputError, match=r"--final"):
+            parse_final(wrong)
+
+
+def test_steps_that_go_back_are_a_restart() -> None:
+    series, back = Series.of([1, 2, 3, 4, 3, 4, 5, np.nan], [1, 2, 3, 4, 30, 40, 50, 9]).merged()
+    assert (series.steps.tolist(), series.values.tolist(), back) == ([1, 2, 3, 4, 5], [1, 2, 30, 40, 50], 1)
+
+
+def test_a_long_table_becomes_runs_with_curves_in_every_format(tmp_path: Path) -> None:
+    import polars
+
+    rows = [
+        {"run_id": run.name, "step": step, "train/loss": run.train_loss(step), "n_embd": run.width, "lr": run.rate_at(step)}
+        | ({"val/loss": run.eval_loss(step)} if step % 20 == 0 else {"val/loss": None})
+        | {"n_params": run.parameters, "seed": run.seed, "state": "finished"}
+        for step in range(1, STEPS + 1)
+        for run in RUNS
+    ]
+    frame = polars.DataFrame(rows, infer_schema_length=None)
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_csv(tmp_path / "a.csv")
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    for name in ("a.parquet", "a.csv", "a.jsonl"):
+        found = recognise(tmp_path / name).gather(tmp_path / name, Reading())
+        check_truth(found)
+        assert import_into([tmp_path / name], tmp_path / f"{name}.db").curves == len(RUNS)
+
+
+def test_half_a_line_of_json_is_one_line_and_stores_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "lo', encoding="utf-8")
+    assert "line 2: not valid JSON" in told(path)
+    with pytest.raises(InputError):
+        import_into([WANDB, path], tmp_path / "study.db")
+    assert not (tmp_path / "study.db").exists()
+
+
+def test_what_a_law_needs_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("width,lr,loss\n64,1e-3,3\n128,1e-3,2.5\n", encoding="utf-8")
+    note = import_into([path], tmp_path / "study.db").notes[-1]
+    assert "A law over N and D needs N (parameters) and D (tokens)" in note
+    assert "--map parameters=COLUMN, tokens=COLUMN" in note
+    path.write_text("params,C,loss\n1e6,6e14,3\n2e6,2.4e15,2.5\n", encoding="utf-8")
+    found = import_into([path], tmp_path / "other.db")
+    assert found.needs["tokens"] == {"given": 0, "derived": 2, "missing": 0}
+    np.testing.assert_allclose(load(tmp_path / "other.db")["tokens"], [1e8, 2e8])
