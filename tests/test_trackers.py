@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from fixtures.world import GONE, RUNS, STEPS, Run
 from scalelaw.errors import InputError
 from scalelaw.importers import Found, Reading, Series, importers, parse_final, recognise
+from scalelaw.importers._crc import crc32c
+from scalelaw.importers._yaml import read_yaml
 from scalelaw.importing import import_into
 from scalelaw.logs import read_runs
 from scalelaw.store import Store, load
@@ -245,3 +247,53 @@ def test_what_a_law_needs_is_asked_for(tmp_path: Path) -> None:
     found = import_into([path], tmp_path / "other.db")
     assert found.needs["tokens"] == {"given": 0, "derived": 2, "missing": 0}
     np.testing.assert_allclose(load(tmp_path / "other.db")["tokens"], [1e8, 2e8])
+
+
+# ---- TensorBoard --------------------------------------------------------------------------------------------------------
+
+BOARD = FIXTURES / "tensorboard"
+
+
+def test_event_files_are_read_whole_by_simple_value_and_by_tensor(tmp_path: Path) -> None:
+    found = importers["tensorboard"].gather(BOARD, Reading())
+    assert len(found.table) == len(RUNS)
+    check_truth(found)
+    restarted = {origin["name"]: origin["restarts"] for origin in found.provenance}
+    assert restarted[RUNS[0].name] == 1
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    check_importer(importers["tensorboard"], BOARD, stranger)
+    alone = next((BOARD / RUNS[4].name).iterdir())
+    assert recognise(alone).name == "tensorboard"
+    assert load(alone)["status"].tolist() == ["DIVERGED"]
+
+
+def test_an_event_file_that_is_damaged_is_read_up_to_there(tmp_path: Path) -> None:
+    source = next((BOARD / RUNS[3].name).iterdir())
+    content = bytearray(source.read_bytes())
+    path = tmp_path / source.name
+    for at, change in ((5_000, 0xFF), (len(content) - 3, None)):
+        changed = bytearray(content)
+        if change is None:
+            del changed[at:]
+        else:
+            changed[at] ^= change
+        path.write_bytes(changed)
+        found = importers["tensorboard"].gather(path, Reading(mapping={"loss": "train/loss"}))
+        assert found.curves[0] is not None
+        steps = found.curves[0].steps
+        np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
+        assert any("cut off or damaged" in note for note in found.table.notes)
+    path.write_bytes(b"nothing of the kind")
+    assert "not an event file" in told(tmp_path)
+
+
+def test_the_checksum_is_castagnolis() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+
+
+def test_yaml_makes_nothing_but_plain_values() -> None:
+    text = "a: 1\nb:\n  c: 1e-3\nt: !!python/tuple\n- 0.9\n- 0.95\ne: !!python/object/apply:os.system\n  args: [ls]\nf: 'x: y'\n"
+    assert read_yaml(text) == {"a": 1, "b": {"c": 1e-3}, "f": "x: y"}
+    assert read_yaml("&a [*a, *a]\n" * 10 + "? x\n") == {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["find", "has", "read_bytes", "read_text"]
+__all__ = ["find", "has", "labels", "read_bytes", "read_text"]
 
 LARGEST = 2**31
 _DEPTH, _ENTRIES = 6, 1_000_000
@@ -44,6 +44,14 @@ def _walk(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
                 not path.is_symlink() or path.resolve().is_relative_to(home)
             ):
                 yield path
+
+
+def labels(root: Path, folders: Sequence[Path]) -> list[str]:
+    """What to call folders under `root`: their names where these differ, else their paths from `root`."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [folder.relative_to(root).as_posix() for folder in folders]
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:

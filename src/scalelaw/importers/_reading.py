@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -14,7 +15,7 @@ from ..trial import Status
 from ..trials import Trials
 from ._final import DEFAULT, FinalRule
 
-__all__ = ["Found", "Reading", "Series", "TrackedRun"]
+__all__ = ["Found", "Reading", "Series", "TrackedRun", "fingerprint"]
 
 Array: TypeAlias = NDArray[np.float64]
 T = TypeVar("T")
@@ -101,6 +102,12 @@ class TrackedRun:
     error: str | None = None
     sampled: bool = False
     notes: tuple[str, ...] = ()
+
+
+def fingerprint(series: Mapping[str, Series]) -> str:
+    """Six digits that tell runs of one name apart: a hash of the first record, which stays as a run grows."""
+    firsts = sorted((float(each.steps[0]), name, float(each.values[0])) for name, each in series.items() if len(each.steps))
+    return f"{zlib.crc32(repr(firsts[:1]).encode()) & 0xFFFFFF:06x}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,7 +196,7 @@ def _status(row: Mapping[str, Any], run: TrackedRun, curve: Series | None, mappi
     if run.status is not None:
         return run.status
     total = number_in(row.get(mapping.get("steps", "steps")))
-    if total is not None and total > 0 and curve is not None and curve.steps[-1] < (1 - _END) * total:
+    if total is not None and total > 0 and curve is not None and curve.steps[-1] + 1 < (1 - _END) * total:
         return Status.PRUNED
     return Status.COMPLETE
 
