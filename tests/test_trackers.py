@@ -297,3 +297,49 @@ def test_yaml_makes_nothing_but_plain_values() -> None:
     text = "a: 1\nb:\n  c: 1e-3\nt: !!python/tuple\n- 0.9\n- 0.95\ne: !!python/object/apply:os.system\n  args: [ls]\nf: 'x: y'\n"
     assert read_yaml(text) == {"a": 1, "b": {"c": 1e-3}, "f": "x: y"}
     assert read_yaml("&a [*a, *a]\n" * 10 + "? x\n") == {}
+
+
+# ---- MLflow -------------------------------------------------------------------------------------------------------------
+
+
+def test_mlflow_is_read_from_files_and_from_its_database(tmp_path: Path) -> None:
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    for name, folder in (
+        ("mlflow_files", FIXTURES / "mlflow_files"),
+        ("mlflow_sqlite", FIXTURES / "mlflow_sqlite" / "mlflow.db"),
+    ):
+        found = importers[name].gather(folder, Reading())
+        check_truth(found)
+        assert set(found.table["task"]) == {"ladder"}
+        assert found.table["seconds"].tolist() == [90.0] * len(found.table)
+        check_importer(importers[name], folder, stranger)
+    database = importers["mlflow_sqlite"].read(FIXTURES / "mlflow_sqlite")
+    # One run failed; one was deleted and is not there.
+    assert sorted(database["status"]) == ["COMPLETE"] * 4 + ["DIVERGED", "FAILED"]
+
+
+def test_mlflows_nan_is_no_zero(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "mlflow.db"
+    shutil.copy(FIXTURES / "mlflow_sqlite" / "mlflow.db", path)
+    with sqlite3.connect(path) as connection:
+        stored = connection.execute("SELECT DISTINCT value FROM metrics WHERE is_nan = 1").fetchall()
+        assert stored == [(0.0,)]  # what the real library wrote for NaN
+        connection.execute("UPDATE metrics SET value = 1.7976931348623157e308, is_nan = 0 WHERE is_nan = 1")
+    connection.close()
+    table = importers["mlflow_sqlite"].read(path)
+    assert table["status"].tolist().count("DIVERGED") == 1
+    assert not (table.numbers("loss") == 0).any()
+
+
+def test_mlflow_metrics_without_steps_are_counted_and_torn_lines_told(tmp_path: Path) -> None:
+    folder = tmp_path / "mlruns"
+    shutil.copytree(FIXTURES / "mlflow_files", folder)
+    file = next(folder.rglob("train/loss"))
+    lines = [line.rsplit(" ", 1)[0] for line in file.read_text(encoding="utf-8").splitlines()]
+    file.write_text("\n".join(lines) + "\n1700", encoding="utf-8")
+    check_truth(importers["mlflow_files"].gather(folder, Reading()))
+    file.write_text("1 2 3\noops\n1 2 4\n", encoding="utf-8")
+    assert "line 2: 'oops' is not time, value, step" in told(folder)
