@@ -343,3 +343,67 @@ def test_mlflow_metrics_without_steps_are_counted_and_torn_lines_told(tmp_path: 
     check_truth(importers["mlflow_files"].gather(folder, Reading()))
     file.write_text("1 2 3\noops\n1 2 4\n", encoding="utf-8")
     assert "line 2: 'oops' is not time, value, step" in told(folder)
+
+
+# ---- Optuna -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "file"), [("optuna_sqlite", "optuna.db"), ("optuna_journal", "journal.log")])
+def test_optuna_is_read_from_its_database_and_its_journal(name: str, file: str, tmp_path: Path) -> None:
+    path = FIXTURES / name / file
+    found = importers[name].gather(path, Reading())
+    check_truth(found, curve="eval")
+    table = found.table
+    # Width was a categorical choice: stored as 0 and 1, read as 64 and 128.
+    assert set(table["width"]) == {64.0, 128.0}
+    assert sorted(table["status"]) == ["COMPLETE"] * 4 + ["DIVERGED", "FAILED", "PRUNED"]
+    complete = [curve for curve, status in zip(found.curves, table["status"], strict=True) if status == "COMPLETE"]
+    assert all(curve is not None and len(curve.steps) == STEPS for curve in complete)
+    assert np.isfinite(table.numbers("seconds")).all()
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    check_importer(importers[name], path, stranger)
+
+
+def test_optunas_two_stores_hold_the_same(tmp_path: Path) -> None:
+    one, other = (importers[name].read(FIXTURES / name) for name in ("optuna_sqlite", "optuna_journal"))
+    for column in ("id", "learning_rate", "loss", "status", "parameters", "tokens"):
+        np.testing.assert_array_equal(one[column], other[column])
+    text = (FIXTURES / "optuna_journal" / "journal.log").read_text(encoding="utf-8")
+    path = tmp_path / "journal.log"
+    path.write_text(text + '{"op_code": 7, "tri', encoding="utf-8")
+    assert "cut off" in " ".join(importers["optuna_journal"].read(path).notes)
+    path.write_text(text.replace('"op_code":7', '"op_code:7', 1), encoding="utf-8")
+    assert "no operation of Optuna" in told(path)
+
+
+# ---- Trackio ------------------------------------------------------------------------------------------------------------
+
+
+def test_trackio_is_read_from_its_database(tmp_path: Path) -> None:
+    path = FIXTURES / "trackio" / "ladder.db"
+    found = importers["trackio"].gather(path, Reading())
+    check_truth(found)
+    assert set(found.table["task"]) == {"ladder"}
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    check_importer(importers["trackio"], path, stranger)
+
+
+def test_a_database_of_nobody_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    with pytest.raises(InputError, match="not a scalelaw store"):
+        load(path)
+    with pytest.raises(InputError, match="no importer knows"):
+        import_into([path], tmp_path / "study.db")
+    content = bytearray((FIXTURES / "mlflow_sqlite" / "mlflow.db").read_bytes())
+    content[8192:60_000] = b"\xff" * (60_000 - 8192)
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        import_into([path], tmp_path / "study.db")
+    assert "\n" not in str(caught.value)

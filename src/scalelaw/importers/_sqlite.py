@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ..errors import DataError
@@ -64,7 +65,7 @@ def reading(file: Path) -> Generator[sqlite3.Connection]:
         ) from error
 
 
-def rows(connection: sqlite3.Connection, table: str, columns: Sequence[str], order: str = "rowid") -> list[tuple[object, ...]]:
+def rows(connection: sqlite3.Connection, table: str, columns: Sequence[str], order: str = "rowid") -> list[tuple[Any, ...]]:
     """The columns of a table, None where an older version of the tool had none."""
     there = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
     named = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
