@@ -407,3 +407,54 @@ def test_a_database_of_nobody_is_told_and_a_damaged_one_too(tmp_path: Path) -> N
     with pytest.raises(InputError) as caught:
         import_into([path], tmp_path / "study.db")
     assert "\n" not in str(caught.value)
+
+
+# ---- Hugging Face Trainer, Lightning ------------------------------------------------------------------------------------
+
+
+def test_the_trainers_state_is_read_with_sizes_and_flops(tmp_path: Path) -> None:
+    path = FIXTURES / "hf_trainer"
+    found = importers["hf_trainer"].gather(path, Reading())
+    table = found.table
+    assert len(table) == len(RUNS)
+    for row, curve, origin in zip(table.rows(), found.curves, found.provenance, strict=True):
+        run = run_of(row)
+        assert row["status"] == ("DIVERGED" if run.diverges else "COMPLETE")
+        assert row["loss"] is None if run.diverges else row["loss"] == pytest.approx(run.eval_loss(STEPS), rel=1e-6)
+        assert row["tokens"] == run.tokens
+        # Counted from the header of the weights, and by the library for its FLOPs: the same number.
+        assert row["compute"] == 6 * row["parameters"] * row["tokens"]
+        assert row["parameters"] == pytest.approx(run.parameters, rel=0.03)
+        assert row["embedding_parameters"] == (16 + 32) * run.width
+        assert origin["given"] == ["parameters", "tokens", "compute"]
+        assert curve is not None
+        truth = [run.train_loss(step) for step in range(1, GONE)]
+        np.testing.assert_allclose(curve.values[: GONE - 1], truth, rtol=1e-6)
+    stranger = tmp_path / "a.png"
+    stranger.write_bytes(b"\x89PNG")
+    check_importer(importers["hf_trainer"], path, stranger)
+    one = path / RUNS[0].name
+    assert load(one / "checkpoint-40")["status"].tolist() == ["PRUNED"]
+    assert load(one)["loss"].tolist() == [pytest.approx(RUNS[0].eval_loss(STEPS), rel=1e-6)]
+    broken = tmp_path / "trainer_state.json"
+    broken.write_text('{"log_history": [', encoding="utf-8")
+    assert "not valid JSON" in told(broken)
+    broken.write_text("[]", encoding="utf-8")
+    assert "no log_history" in told(broken)
+
+
+def test_lightnings_csv_is_read_with_its_settings(tmp_path: Path) -> None:
+    path = FIXTURES / "lightning_csv"
+    found = importers["lightning_csv"].gather(path, Reading())
+    check_truth(found)
+    stranger = tmp_path / "a.csv"
+    stranger.write_text("width,loss\n64,3\n", encoding="utf-8")
+    check_importer(importers["lightning_csv"], path, stranger)
+    assert recognise(path / "version_1" / "metrics.csv").name == "lightning_csv"
+    # Without settings the rate is the peak of those logged, and the settings are made of nothing but plain values.
+    shutil.copy(path / "version_0" / "metrics.csv", tmp_path / "metrics.csv")
+    assert load(tmp_path / "metrics.csv")["learning_rate"].tolist() == [RUNS[0].rate]
+    (tmp_path / "hparams.yaml").write_text("lr: !!python/object/apply:os.getcwd []\nn_embd: 64\n", encoding="utf-8")
+    table = load(tmp_path / "metrics.csv")
+    assert table["width"].tolist() == [64]
+    assert table["learning_rate"].tolist() == [RUNS[0].rate]
