@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from scalelaw.errors import InputError
 from scalelaw.importers import Found, Reading, Series, importers, parse_final, recognise
 from scalelaw.importers._crc import crc32c
 from scalelaw.importers._yaml import read_yaml
+from scalelaw.importers.plain_log import _record
 from scalelaw.importing import import_into
 from scalelaw.logs import read_runs
 from scalelaw.store import Store, load
@@ -458,3 +461,142 @@ def test_lightnings_csv_is_read_with_its_settings(tmp_path: Path) -> None:
     table = load(tmp_path / "metrics.csv")
     assert table["width"].tolist() == [64]
     assert table["learning_rate"].tolist() == [RUNS[0].rate]
+
+
+# ---- logs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_nanogpt_prints_is_a_run(tmp_path: Path) -> None:
+    path = FIXTURES / "plain_log"
+    found = importers["plain_log"].gather(path, Reading())
+    assert len(found.table) == len(RUNS)
+    for row, curve in zip(found.table.rows(), found.curves, strict=True):
+        run = run_of(row)
+        assert row["status"] == ("DIVERGED" if run.diverges else "COMPLETE")
+        assert row["loss"] is None if run.diverges else row["loss"] == pytest.approx(run.eval_loss(STEPS), abs=1e-4)
+        assert row["tokens"] == run.tokens
+        assert row["parameters"] == pytest.approx(run.parameters, rel=0.05)  # printed as 0.10M
+        assert curve is not None
+        truth = [run.train_loss(step) for step in range(1, GONE)]
+        np.testing.assert_allclose(curve.values[: GONE - 1], truth, atol=1e-4)
+    stranger = tmp_path / "a.txt"
+    stranger.write_text("width,loss\n64,3\n", encoding="utf-8")
+    check_importer(importers["plain_log"], path, stranger)
+    assert recognise(stranger).name == "csv"
+
+
+@pytest.mark.parametrize(
+    ("line", "metrics"),
+    [
+        ("iter 7: loss 4.2500, time 12.34ms, mfu 3.21%", {"loss": 4.25}),
+        ("step 7: train loss 3.1, val loss 3.2", {"train_loss": 3.1, "val_loss": 3.2}),
+        ("[2026-01-01 10:00:00] INFO step=7 | train_loss=4.2 | lr=3e-4", {"train_loss": 4.2, "lr": 3e-4}),
+        ("{'loss': 2.3, 'learning_rate': 0.001, 'step': 7}", {"loss": 2.3, "learning_rate": 0.001}),
+        ("step:7/1390 train_loss:10.8258 train_time:0ms step_avg:nanms", {"train_loss": 10.8258}),
+        ("Step 7/2,000 loss: inf", {"loss": math.inf}),
+        ("warmup step 7 begins", None),
+        ("loss 3 without what it counts by", None),
+    ],
+)
+def test_lines_with_a_step_and_a_loss(line: str, metrics: dict[str, float] | None) -> None:
+    record = _record(line)
+    assert (record is None) == (metrics is None)
+    assert record is None or (record[0], record[1]) == (7.0, metrics)
+
+
+def test_any_other_layout_is_read_with_a_pattern(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    path.write_text(
+        "".join(f"| epoch 1 | {10 * n:5d}/ 100 batches | ppl 9 | nll={5 - n / 10} |\n" for n in range(1, 11)), encoding="utf-8"
+    )
+    pattern = r"(?P<step>\d+)/ 100 batches.*nll=(?P<nll>\S+)"
+    found = importers["plain_log"].gather(path, Reading(pattern=pattern))
+    assert found.table["loss"].tolist() == [4.0]
+    assert found.curves[0] is not None
+    np.testing.assert_array_equal(found.curves[0].steps, np.arange(10, 101, 10))
+    for wrong in ("(", "(?P<step>a)", "(?P<loss>a)(?P<x>b)"):
+        with pytest.raises(InputError, match=r"--pattern"):
+            importers["plain_log"].gather(path, Reading(pattern=wrong))
+    with pytest.raises(InputError, match="no line holds a step and a loss"):
+        importers["plain_log"].gather(path, Reading())
+
+
+# ---- W&B: exports and server --------------------------------------------------------------------------------------------
+
+
+def test_wandbs_exports_are_a_table_and_samples(tmp_path: Path) -> None:
+    table = tmp_path / "wandb_export_table.csv"
+    head = '"Name","State","Created","Runtime","Sweep","n_embd","optim.lr","n_params","train/loss","val/loss"\n'
+    states = ["finished", "finished", "finished", "crashed", "finished"]
+    rows = [
+        f'"{run.name}","{state}","2026-01-01T00:00:00.000Z","90","","{run.width}","{run.rate}","{run.parameters}",'
+        f'"{run.train_loss(STEPS)}","{"NaN" if run.diverges else run.eval_loss(STEPS)}"\n'
+        for run, state in zip(RUNS, states, strict=True)
+    ]
+    table.write_text(head + "".join(rows), encoding="utf-8")
+    assert recognise(table).name == "wandb_csv"
+    read = load(table)
+    assert sorted(read["status"]) == ["COMPLETE", "COMPLETE", "COMPLETE", "DIVERGED", "FAILED"]
+    for row in read.rows():
+        assert row["status"] != "COMPLETE" or row["loss"] == pytest.approx(run_of(row).eval_loss(STEPS))
+    check_importer(importers["wandb_csv"], table, next(WANDB.rglob("*.wandb")))
+    chart = tmp_path / "wandb_export_chart.csv"
+    names = [f'"{run.name} - train/loss","{run.name} - train/loss__MIN","{run.name} - train/loss__MAX"' for run in RUNS[:2]]
+    lines = [
+        ",".join([f'"{step}"', *(f'"{run.train_loss(step)}"' for run in RUNS[:2] for _ in range(3))]) for step in range(1, 61, 7)
+    ]
+    chart.write_text("\n".join(['"Step",' + ",".join(names), *lines]) + "\n", encoding="utf-8")
+    found = import_into([chart], tmp_path / "study.db")
+    assert (found.rows, found.curves, found.sampled) == (2, 2, 2)
+    assert any("no final loss is taken" in note for note in found.notes)
+    assert load(tmp_path / "study.db")["status"].tolist() == ["FAILED", "FAILED"]
+
+
+def as_json(value: float) -> float | str:
+    """As the server sends it."""
+    return value if math.isfinite(value) else "NaN"
+
+
+class _FakeRun:
+    """What `wandb.Api().runs(...)` gives, as far as it is used; there is no server to test against."""
+
+    def __init__(self, run: Run) -> None:
+        self.id, self.name, self.state = run.name, run.name, "finished"
+        self.config = {**run.config, "_wandb": {}}
+        self.summary = {"train/loss": 1.0, "_runtime": 9, "best": 2.0}
+        self._run = run
+
+    def scan_history(self, keys: object = None, page_size: int = 0) -> list[dict[str, object]]:
+        assert keys is None, "keys leave out rows that lack one"
+        assert page_size > 500
+        return [
+            {
+                "_step": step,
+                "_runtime": step,
+                "train/loss": value if math.isfinite(value := self._run.train_loss(step)) else "NaN",
+            }
+            | ({"val/loss": self._run.eval_loss(step)} if step % 20 == 0 else {})
+            for step in range(1, STEPS + 1)
+        ]
+
+    def history(self, *_: object, **__: object) -> None:
+        raise AssertionError("a sample is never read")
+
+
+def test_wandbs_server_is_asked_for_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Api:
+        def runs(self, path: str) -> list[_FakeRun]:
+            if path != "me/ladder":
+                raise ValueError(f"Could not find project {path}\nmore lines")
+            return [_FakeRun(run) for run in RUNS]
+
+    fake = types.ModuleType("wandb")
+    fake.Api = Api  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    found = recognise(Path("wandb:me/ladder")).gather(Path("wandb:me/ladder"), Reading())
+    check_truth(found)
+    assert import_into(["wandb://me/ladder"], tmp_path / "study.db").added == len(RUNS)
+    for wrong, part in (("wandb:me/nothing", "W&B does not give it"), ("wandb:ladder", "names no project")):
+        assert part in told(Path(wrong))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert "pip install 'scalelaw[wandb]'" in told(Path("wandb:me/ladder"))

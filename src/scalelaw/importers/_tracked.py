@@ -180,6 +180,8 @@ def _row(kept: _Kept, chosen: str, training: str, reading: Reading) -> tuple[dic
     run = kept.run
     merged = {name: series.merged() for name, series in kept.curves.items()}
     finals = {name: reading.final.of(series.steps, series.values) for name, (series, _) in merged.items()}
+    if run.sampled:  # the last point of a sample is not where the run ended
+        finals = {}
     loss = run.summary.get(chosen, finals.get(chosen, kept.values.get(chosen, run.config.get(chosen))))
     curve, back = merged.get(training) or merged.get(chosen) or (None, 0)
     if curve is not None and len(curve.values) and not math.isfinite(curve.values[-1]):
