@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scalelaw.errors import DataError, InputError, RunError
 from scalelaw.importers import importers, parse_mapping, recognise
 from scalelaw.importers._columns import Source, tabulate
-from scalelaw.run import import_into
+from scalelaw.importing import import_into
 from scalelaw.store import Store, find_run, load
 from scalelaw.testing.importers import check_importer
 from scalelaw.trial import Origin
@@ -113,7 +113,8 @@ def test_text_in_a_number_column_is_told_with_its_place(tmp_path: Path) -> None:
     message = refused(tmp_path, "width,lr,loss\n64,3e-4,3.5\n\n128,fast,3.4\n")
     assert "row 2 (line 4), column 'lr'" in message
     assert "'fast'" in message
-    assert "'7B' is text" in refused(tmp_path, "params,loss\n1e6,3\n7B,2\n")
+    assert "'7 bags' is text" in refused(tmp_path, "params,loss\n1e6,3\n7 bags,2\n")
+    assert "'7B' is text" in refused(tmp_path, "width,loss\n64,3\n7B,2\n")
     assert "'1_000' is text" in refused(tmp_path, "width,loss\n1_000,3\n")
     assert "row 1" in refused(tmp_path, '{"width": [1], "loss": 3}\n', "a.jsonl")
 
@@ -158,6 +159,9 @@ def test_other_formats_are_refused_as_clearly(tmp_path: Path, name: str, text: b
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         load(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="the folder is empty"):
+        recognise(tmp_path)
+    (tmp_path / "picture.png").touch()
     with pytest.raises(DataError, match="no importer knows"):
         recognise(tmp_path)
 
@@ -204,6 +208,17 @@ def test_names_are_given_with_map(tmp_path: Path) -> None:
     assert parse_mapping(f"loss=final_loss,width={'w' * 5000}")["loss"] == "final_loss"
     with pytest.raises(DataError, match="cannot be read"):
         parse_mapping("\0")
+
+
+def test_counts_are_read_as_people_write_them(tmp_path: Path) -> None:
+    table = load(written(tmp_path, "params,tokens (B),C,loss\n125M,2.5,1.9e18,3\n1.3 billion,26,2e20,2\n7b,140,5.9e21,1\n"))
+    assert table["parameters"].tolist() == [125e6, 1.3e9, 7e9]
+    assert table["tokens"].tolist() == [2.5e9, 26e9, 140e9]
+    assert table["compute"].tolist() == [1.9e18, 2e20, 5.9e21]
+    assert table.notes == ("'tokens (B)' is read in units of 1e+09.",)
+    assert load(written(tmp_path, "n,seen,loss\n64,2,3\n"), "width=n,tokens=seen:T")["tokens"].tolist() == [2e12]
+    assert load(written(tmp_path, "width,seen:T,loss\n64,2,3\n"), "tokens=seen:T")["tokens"].tolist() == [2]
+    assert load(written(tmp_path, "N_M,D_B,loss\n70,1.5,3\n"))["parameters"].tolist() == [70e6]
 
 
 def test_filters_may_name_columns_that_nobody_claims(tmp_path: Path) -> None:

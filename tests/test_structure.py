@@ -108,6 +108,7 @@ LAYERS = (
         "figures",
         "render",
         "store",
+        "importing",
         "logs",
         "run",
         "until",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .frontier import kept_setting as kept_setting
     from .frozen import Frozen as Frozen
     from .frozen import freeze as freeze
+    from .importing import import_into as import_into
     from .laws import laws as laws
     from .logs import read_curve as read_curve
     from .logs import read_runs as read_runs
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from .redraw import redraw as redraw
     from .report import report as report
     from .run import RunSummary as RunSummary
-    from .run import import_into as import_into
     from .run import run as run
     from .scoring import Score as Score
     from .scoring import score as score
@@ -137,7 +137,7 @@ _HOME = {
     "forecast": "forecast",
     "freeze": "frozen",
     "frontier": "frontier",
-    "import_into": "run",
+    "import_into": "importing",
     "keep": "lookahead",
     "kept_setting": "frontier",
     "laws": "laws",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .trial import Trial
 
-__all__ = ["Event", "Imported", "Progress", "Retried", "RunSummary", "Started", "Stopping", "TrialEnded"]
+__all__ = ["Event", "Progress", "Retried", "RunSummary", "Started", "Stopping", "TrialEnded"]
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,3 @@ class RunSummary:
         if at.failed or at.lost:
             return f"{told}; {at.failed} failed and {at.lost} were lost. Run the same command again to retry them."
         return f"{told}. They are in {self.storage}."
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What an import brought: rows read, trials added, trials that were there already, and what the reader should know."""
-
-    rows: int
-    added: int
-    known: int
-    ignored: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from .errors import DataError, RunError
 from .schedule import matching, shares, warmup_share
-from .trial import Trial
+from .trial import Origin, Trial
 from .trials import Trials
 
-__all__ = ["Plan", "Runs", "TrainingCurve", "looks_of", "mend", "plan_of"]
+__all__ = ["Plan", "Runs", "TrainingCurve", "after_restarts", "looks_of", "mend", "plan_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ def mend(
     s, y, r = s[known], y[known], None if r is None else r[known]
     if len(s) and s.min() < 0:
         raise RunError(f"step {s.min():g} is below 0", source, "Count steps from 0 or 1")
-    keep, back = _after_restarts(s)
+    keep, back = after_restarts(s)
     s, y, r = s[keep], y[keep], None if r is None else r[keep]
     good = np.isfinite(y) & (y > 0) & (s > 0)
     notes: list[str] = []
@@ -143,7 +143,7 @@ def mend(
     return TrainingCurve(s, middle, y, total, tuple(notes), lost, None if r is None else r[good])
 
 
-def _after_restarts(steps: Array) -> tuple[NDArray[np.intp], int]:
+def after_restarts(steps: Array) -> tuple[NDArray[np.intp], int]:
     """Records that were not written again later, and how often the steps went back."""
     back = int(np.sum(np.diff(steps) < 0))
     if not back and (len(steps) < 2 or np.all(np.diff(steps) > 0)):
@@ -199,7 +199,9 @@ def _curve(trial: Trial) -> TrainingCurve | None:
     steps = trial.spec.scale.get("steps", trial.curve.steps[-1])
     total = float(steps) if not isinstance(steps, str) else float(trial.curve.steps[-1])
     try:
-        return mend(trial.curve.steps, trial.curve.losses, means=True, total=total, source=trial.id)
+        # scalelaw keeps means between records; trackers keep the value at a step.
+        means = trial.origin is Origin.TRAINED
+        return mend(trial.curve.steps, trial.curve.losses, means=means, total=total, source=trial.id)
     except RunError:
         return None
 

@@ -1,11 +1,12 @@
 """Training curves from files: the log of a run that still grows, and the curves of finished runs in a store or a long table.
 
-A log is CSV, TSV or JSON lines with a column of steps and one of losses. A long table holds many runs: its rows are records,
-and the runs are told apart by their `id`, or else by their sizes, settings and seed.
+A log is CSV, TSV or JSON lines with a column of steps and one of losses. Many runs come from a store, or from anything that an
+importer knows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -17,11 +18,10 @@ import numpy as np
 
 from .curves import Runs, TrainingCurve, mend
 from .errors import DataError, InputError, RunError, near
-from .importers import parse_mapping, recognise
-from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, match_columns, quantity
-from .store import Store
+from .importers import Reading, parse_mapping, recognise
+from .notation import HYPERPARAMETERS, QUANTITIES, match_columns, quantity
+from .store import Store, is_store
 from .trial import Status
-from .trials import Trials
 
 __all__ = ["read_curve", "read_runs"]
 
@@ -29,9 +29,6 @@ _STEP = ("step", "steps", "iteration", "iter", "iterations", "global_step", "_st
 _LOSS = ("train_loss", "train/loss", "training_loss", "loss/train")
 _TOTAL = ("total_steps", "max_steps", "num_steps", "train_steps")
 _RATE = ("train/learning_rate", "lr-AdamW", "lr-Adam")
-# A finished run's loss, where nothing else states it: the mean of its last records over this share of its steps.
-_END = 0.02
-_MAGIC = b"SQLite format 3\0"
 _EMPTY = ("", "na", "n/a", "null", "none", "-")
 
 
@@ -48,7 +45,7 @@ def read_curve(path: str | Path, mapping: str | None = None, total: float | None
     """
     path = Path(path)
     columns = _columns(path)
-    named = _named(mapping)
+    named = parse_mapping(mapping) if mapping else {}
     step = _find(columns, named.get("step"), _STEP, "step", path)
     loss = _find(columns, named.get("loss"), ("loss", *QUANTITIES["loss"].aliases, *_LOSS), "loss", path)
     rate = _maybe(columns, (named.get("learning_rate", ""), "learning_rate", *QUANTITIES["learning_rate"].aliases, *_RATE))
@@ -68,19 +65,19 @@ def read_curve(path: str | Path, mapping: str | None = None, total: float | None
 
 
 def read_runs(data: str | Path, mapping: str | None = None, where: str | None = None, hyper: Sequence[str] = ()) -> Runs:
-    """The runs of DATA with their curves: a store, or a long table with a column of steps.
+    """The runs of DATA with their curves: a store, or what an importer finds: a tracker's folder, a long table with steps.
 
-    A table without steps gives runs without curves.
+    A run without steps, or one that did not reach its end, has no curve.
 
     Raises:
         DataError, StoreError: DATA cannot be read.
     """
     path = Path(str(data).removeprefix("sqlite:///"))
-    if _is_store(path):
+    if is_store(path):
         with Store(path, read_only=True) as store:
             runs = Runs.of(store.trials(), str(path))
     else:
-        runs = _long(path, mapping)
+        runs = _tracked(path, mapping)
     if hyper:
         runs = Runs(runs.table.counting(hyper), runs.curves)
     if not where:
@@ -91,66 +88,23 @@ def read_runs(data: str | Path, mapping: str | None = None, where: str | None = 
     return kept
 
 
-def _is_store(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(len(_MAGIC)) == _MAGIC or path.suffix in (".db", ".sqlite")
-
-
-def _long(path: Path, mapping: str | None) -> Runs:
-    named = _named(mapping)
-    asked = named.pop("step", None)
-    member = recognise(path)
-    keep = (asked,) if asked else tuple(name for name in _STEP if name != "steps")
-    table = member.read(path, named, keep)
-    step = next((name for name in keep if name in table), None)
-    if step is None:
+def _tracked(path: Path, mapping: str | None) -> Runs:
+    """The runs that an importer finds. Only a run that reached its end has a curve to learn from."""
+    found = recognise(path).gather(path, Reading(parse_mapping(mapping) if mapping else {}))
+    table = found.table
+    if all(curve is None for curve in found.curves):
         return Runs(table, (None,) * len(table))
-    names = (
-        ("id",)
-        if "id" in table
-        else tuple(name for name in (*SCALES, *HYPERPARAMETERS, "seed", "task", "recipe") if name in table and name != step)
-    )
-    rows: list[dict[str, Any]] = []
+    stated = table.numbers("steps") if "steps" in table else np.full(len(table), math.nan)
+    last = np.array([math.nan if curve is None else curve.steps[-1] for curve in found.curves])
+    totals = np.where(np.isfinite(stated), stated, last)
     curves: list[TrainingCurve | None] = []
-    for _, part in table.groups(names):
-        # Records in the order of the file: a restart is seen by steps that go back.
-        row, curve = _run(part, step, str(path))
-        rows.append(row)
+    for each, total, status in zip(found.curves, totals, table["status"], strict=True):
+        curve = None
+        if each is not None and status == Status.COMPLETE.name:
+            with contextlib.suppress(RunError):
+                curve = mend(each.steps, each.values, total=float(total), source=str(path))
         curves.append(curve)
-    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
-    return Runs(Trials.from_columns(columns, str(path), table.ignored), tuple(curves))
-
-
-def _run(part: Trials, step: str, source: str) -> tuple[dict[str, Any], TrainingCurve | None]:
-    """One run of a long table: its row and its curve."""
-    drop = {step, "loss", "status", "seconds", "accuracy", "last_loss"}
-    first = part.rows()[0]
-    row: dict[str, Any] = {name: value for name, value in first.items() if name not in drop}
-    steps, losses = part.numbers(step), part.numbers("loss")
-    stated = first.get("steps")
-    total = float(stated) if stated is not None else float(np.nanmax(steps))
-    try:
-        curve = mend(steps, losses, total=total, source=source)
-    except RunError:
-        return {**row, "loss": None, "status": Status.FAILED.name}, None
-    if curve.lost is not None:
-        return {**row, "loss": None, "status": Status.DIVERGED.name}, None
-    done = curve.steps[-1] >= (1 - _END) * total
-    end = curve.losses[curve.steps >= (1 - _END) * curve.steps[-1]]
-    status = Status.COMPLETE if done else Status.PRUNED
-    return {**row, "steps": total, "loss": float(end.mean()) if done else None, "status": status.name}, curve if done else None
-
-
-def _named(mapping: str | None) -> dict[str, str]:
-    """The columns that --map names; `step` is known here besides the quantities."""
-    if not mapping:
-        return {}
-    pairs = [part.strip() for part in mapping.split(",")]
-    step = next((part.partition("=")[2].strip() for part in pairs if part.partition("=")[0].strip() == "step"), None)
-    rest = ",".join(part for part in pairs if part.partition("=")[0].strip() != "step")
-    return {**(parse_mapping(rest) if rest else {}), **({"step": step} if step else {})}
+    return Runs(table.with_column("steps", totals), tuple(curves))
 
 
 def _columns(path: Path) -> dict[str, list[Any]]:

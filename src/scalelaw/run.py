@@ -10,29 +10,25 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from . import spool
-from ._run import Event, Imported, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
+from ._run import Event, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
 from .engines import Batch, Engine, Pool, engines
 from .engines._base import shape
 from .errors import EngineError, InputError, ScalelawError, StoreError, WorkerLostError
-from .notation import HYPERPARAMETERS, SCALES
-from .store import Store, load
+from .store import Store
 from .study import Study
 from .train.count import flops, group_size
 from .train.device import device_of
-from .trial import Origin, Status, Trial, TrialSpec, Value
-from .trials import Trials
+from .trial import Status, Trial, TrialSpec
 
 __all__ = [
     "Event",
-    "Imported",
     "Progress",
     "Retried",
     "RunSummary",
@@ -40,7 +36,6 @@ __all__ = [
     "Stopping",
     "TrialEnded",
     "batches",
-    "import_into",
     "run",
 ]
 
@@ -322,60 +317,3 @@ def _signals(driver: _Driver) -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# ---- import -------------------------------------------------------------------------------------------------------------
-
-
-def import_into(paths: Sequence[str | Path], store: str | Path, mapping: Mapping[str, str] | str | None = None) -> Imported:
-    """Store the rows of tables as trials whose origin is IMPORTED. Doing it twice adds nothing.
-
-    A row without a task belongs to the task named after its file. Rows that ask for the same run, which seeds or recipes do not
-    tell apart, are taken as repeats of it.
-
-    Raises:
-        DataError: a table that cannot be read; nothing has been stored then.
-        StoreError: the store cannot be used.
-    """
-    tables = [(Path(path), load(path, mapping)) for path in paths]
-    added = 0
-    with Store(store) as opened:
-        for path, table in tables:
-            added += len(opened.put(_imported(table, path.stem), source=str(path)))
-    rows = sum(len(table) for _, table in tables)
-    ignored = dict.fromkeys(name for _, table in tables for name in table.ignored)
-    notes = tuple(note for _, table in tables for note in table.notes)
-    return Imported(rows, added, rows - added, tuple(ignored), notes)
-
-
-def _imported(table: Trials, task: str) -> Iterator[Trial]:
-    seen: dict[str, int] = {}
-    for row in table.rows():
-        spec = _spec(row, task)
-        repeat = seen[spec.id] = seen.get(spec.id, -1) + 1
-        if repeat and row.get("seed") is None:
-            spec = _spec({**row, "seed": repeat}, task)
-        elif repeat:
-            spec = _spec(row, task, repeat)
-        yield Trial(
-            spec,
-            Status[row["status"]],
-            loss=row["loss"],
-            initial_loss=row.get("initial_loss"),
-            last_loss=row.get("last_loss"),
-            at_chance=bool(row.get("at_chance") or False),
-            seconds=row.get("seconds"),
-            metrics={name: row[name] for name in ("accuracy", "loss_se") if row.get(name) is not None},
-            origin=Origin.IMPORTED,
-        )
-
-
-def _spec(row: Mapping[str, Any], task: str, repeat: int = 0) -> TrialSpec:
-    def part(names: Sequence[str]) -> dict[str, Value]:
-        return {name: row[name] for name in names if row.get(name) not in (None, "")}
-
-    options = part(("recipe", "id"))
-    if repeat:
-        options["repeat"] = repeat
-    seed = int(row.get("seed") or 0)
-    return TrialSpec(row.get("task") or task, part(SCALES), part(HYPERPARAMETERS), seed, row.get("model") or "imported", options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from . import spool
 from .errors import DataError, RunError, StoreError, UnknownNameError, near
-from .importers import names_in, parse_mapping, recognise
+from .importers import importers, names_in, parse_mapping, recognise
 from .notation import quantity
 from .study import read_study
 from .trial import Curve, Origin, Status, Trial, TrialSpec
@@ -43,7 +44,7 @@ else:
 
     sa, database = _Late("sqlalchemy"), _Late("._store")
 
-__all__ = ["Ingested", "Store", "find_run", "find_runs", "load"]
+__all__ = ["Ingested", "Store", "find_run", "find_runs", "is_store", "load"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -131,6 +132,14 @@ class Store:
         with database.explained(self.path), self._engine.begin() as connection:
             return tuple(trial for trial in trials if database.upsert(connection, trial, source))
 
+    def put_imported(self, found: Iterable[tuple[Trial, tuple[Any, Any] | None, dict[str, Any]]]) -> tuple[str, ...]:
+        """Write imported trials in one transaction, each with its curve (steps, losses) and its provenance.
+
+        Returns the ids of those written; one that is there already, or whose run is, stays.
+        """
+        with database.explained(self.path), self._engine.begin() as connection:
+            return tuple(trial.id for trial, curve, origin in found if database.arrive(connection, trial, curve, origin))
+
     def ingest(self, folder: Path | None = None) -> Ingested:
         """Read the result files of the spool into the store, then delete them. Reading one twice changes nothing.
 
@@ -189,6 +198,20 @@ class Store:
         if not rows and trial_id not in self.statuses():
             raise UnknownNameError("trial", trial_id, list(self.statuses())[:5], str(self.path))
         return database.unpack_curve(rows[0]) if rows else None
+
+    def provenance(self, trial_id: str | None = None) -> dict[str, dict[str, Any]]:
+        """Where imported trials come from and how their numbers were made, by id: of one, or of all.
+
+        `importer`, `run`, `place`; `loss` and `final`, the metric and the rule; `sampled`; `given`, `derived` and `missing` of
+        N, D and C; `config`, what the tracker held.
+        """
+        with database.explained(self.path), self._engine.begin() as connection:
+            if database.provenance.name not in sa.inspect(connection).get_table_names():
+                return {}
+            statement = sa.select(database.provenance.c.id, database.provenance.c.document)
+            if trial_id is not None:
+                statement = statement.where(database.provenance.c.id == trial_id)
+            return {row[0]: json.loads(row[1]) for row in connection.execute(statement).all()}
 
     def export(self, path: str | Path) -> int:
         """Write the table to a .csv, .parquet or .jsonl file; returns the number of rows. Raises StoreError."""
@@ -249,7 +272,7 @@ def _read(
     named = parse_mapping(mapping) if mapping else {}
     if outcome:
         named = {**named, "loss": outcome}
-    if not _is_store(path):
+    if not is_store(path):
         return path, recognise(path).read(path, named, keep)
     with Store(path, read_only=True) as store:
         table = store.table()
@@ -323,7 +346,7 @@ def template(path: str | Path) -> TrialSpec | None:
     path = Path(path)
     if path.is_dir() and (path / "study.toml").is_file():
         return read_study(path / "study.toml").specs[0]
-    if not (path.is_file() and _is_store(path)):
+    if not (path.is_file() and is_store(path)):
         return None
     with Store(path, read_only=True) as store:
         ended = [
@@ -332,10 +355,13 @@ def template(path: str | Path) -> TrialSpec | None:
     return max(ended, key=lambda trial: trial.compute or 0.0).spec if ended else None
 
 
-def _is_store(path: Path) -> bool:
+def is_store(path: Path) -> bool:
+    """Whether a file is a store, or an SQLite file that no importer knows: a damaged store, say."""
     with contextlib.suppress(OSError), path.open("rb") as stream:
         head = stream.read(len(MAGIC))
-        return head == MAGIC or (not head and path.suffix in (".db", ".sqlite"))
+        if head == MAGIC:
+            return not any(member.recognises(path) for member in importers.values())
+        return not head and path.suffix in (".db", ".sqlite")
     return False
 
 

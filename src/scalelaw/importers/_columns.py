@@ -9,7 +9,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from ..errors import DataError, near
 from ..notation import HYPERPARAMETERS, QUANTITIES, SCALES, match_columns, quantity
 from ..trial import Status
 from ..trials import Trials
+from ._units import COUNTS, count_in, header_unit, mapped_unit
 
-__all__ = ["Source", "names_in", "parse_mapping", "tabulate"]
+__all__ = ["Source", "names_in", "number_in", "parse_mapping", "tabulate"]
 
 MISSING = frozenset({"", "-", "na", "n/a", "<na>", "null", "none", "missing"})
 NOT_FINITE = frozenset({"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
@@ -44,12 +45,14 @@ class Source:
         path: for messages.
         lines: the line of the file on which each row begins; empty where rows have no lines.
         decimal_comma: numbers in text may be written 0,5.
+        units: what a number in a column is to be multiplied with, where that is not 1.
     """
 
     columns: Mapping[str, Sequence[Any]]
     path: str
     lines: Sequence[int] = ()
     decimal_comma: bool = False
+    units: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def at(self, row: int, column: str) -> str:
         """Where a cell stands, for messages. `row` counts from 0."""
@@ -69,14 +72,15 @@ def tabulate(source: Source, mapping: Mapping[str, str] | None = None, keep: Col
     rows = len(next(iter(source.columns.values()), ()))
     if not rows:
         raise DataError("the file holds no row of measurements", source.path, "Give a table with one row per run")
-    found, ignored = _claims(source, mapping or {})
-    source, notes = _once(source)
+    found, ignored, units = _claims(source, mapping or {})
+    source, notes = _once(replace(source, units=units))
+    notes = (*notes, *(f"{column!r} is read in units of {factor:g}." for column, factor in units.items()))
     table: dict[str, Any] = {}
     for name, column in found.items():
         cells = source.columns[column]
         if name in QUANTITIES and QUANTITIES[name].text:
             table[name] = [None if _missing(cell) else str(cell) for cell in cells]
-        elif name in LENIENT and column not in (mapping or {}).values() and _all_words(cells):
+        elif name in LENIENT and name not in (mapping or {}) and _all_words(cells):
             ignored = (*ignored, column)
             notes = (*notes, f"The column {column!r} holds words, so it is not taken for {name}.")
         else:
@@ -92,6 +96,8 @@ def tabulate(source: Source, mapping: Mapping[str, str] | None = None, keep: Col
 def parse_mapping(given: Mapping[str, str] | str | Path) -> dict[str, str]:
     """The columns by quantity that `--map` gives: `loss=final_loss,parameters=params`, or a TOML, JSON or text file of those.
 
+    `tokens=seen:B` is a column of billions. `step` is known here besides the quantities: the step of a record.
+
     Raises:
         DataError: it cannot be read, or a name on the left is no quantity.
     """
@@ -104,13 +110,13 @@ def parse_mapping(given: Mapping[str, str] | str | Path) -> dict[str, str]:
     named: dict[str, str] = {}
     for key, column in pairs.items():
         known = quantity(str(key))
-        if known is None:
+        if known is None and key != "step":
             close = near(str(key), QUANTITIES)
             hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(QUANTITIES)}"
             raise DataError(f"{key!r} is no quantity", "--map", f"Write quantity=column. {hint}")
         if not isinstance(column, str) or not column:
             raise DataError(f"no column is given for {key!r}", "--map", "Write quantity=column, for example loss=final_loss")
-        named[known.column] = column
+        named[known.column if known else "step"] = column
     return named
 
 
@@ -126,23 +132,37 @@ def names_in(where: str) -> set[str]:
 # ---- which column is which ----------------------------------------------------------------------------------------------
 
 
-def _claims(source: Source, mapping: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """(column by quantity, columns nobody claimed). What `mapping` says goes before what names suggest."""
+def _claims(source: Source, mapping: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...], dict[str, float]]:
+    """(column by quantity, columns nobody claimed, units). What `mapping` says goes before what names suggest."""
     names = list(source.columns)
     explicit = {name: _resolve(column, name, source) for name, column in mapping.items()}
-    matched, _ = match_columns([name for name in names if name not in explicit.values()])
+    units = {
+        explicit[name]: header_unit(column)[1] if column in source.columns else mapped_unit(column)[1]
+        for name, column in mapping.items()
+        if name in COUNTS
+    }
+    stems: dict[str, str] = {}
+    for name in names:
+        stem, factor = header_unit(name)
+        if name not in explicit.values() and stems.setdefault(stem, name) == name:
+            units[name] = factor
+    matched = {name: stems[stem] for name, stem in match_columns(stems)[0].items()}
     found = {**{name: column for name, column in matched.items() if name not in explicit}, **explicit}
     if "loss" not in found:
         guess = next((name for name in names if "loss" in name.lower()), "final_loss")
         listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
         raise DataError("there is no loss column", source.path, f"Name it with --map loss={guess}. The columns are: {listed}")
     order = [name for name in QUANTITIES if name in found]
-    claimed = set(found.values())
-    return {name: found[name] for name in order}, tuple(name for name in names if name not in claimed)
+    claimed = {found[name] for name in order} | {explicit[name] for name in explicit}
+    ignored = tuple(name for name in names if name not in claimed)
+    used = {column: factor for column, factor in units.items() if factor != 1.0 and column in claimed}
+    return {name: found[name] for name in order}, ignored, used
 
 
 def _resolve(column: str, name: str, source: Source) -> str:
     """The source's column that a mapping means: by its exact name, else by the quantity it is a name of."""
+    if column not in source.columns and name in COUNTS:
+        column, _ = mapped_unit(column)
     if column in source.columns:
         return column
     known = quantity(column)
@@ -188,6 +208,11 @@ def _read(cell: Any, decimal_comma: bool) -> float | None:
     return {"true": 1.0, "false": 0.0}.get(text.lower())
 
 
+def number_in(cell: Any) -> float | None:
+    """The number in a cell, which may be NaN; None where it is empty or no number."""
+    return None if _missing(cell) else _read(cell, False)
+
+
 def _all_words(cells: Sequence[Any]) -> bool:
     return all(_missing(cell) or _read(cell, True) is None for cell in cells)
 
@@ -198,6 +223,8 @@ def _number(source: Source, row: int, column: str, name: str) -> float | None:
     if _missing(cell):
         return None
     value = _read(cell, source.decimal_comma)
+    if value is None and name in COUNTS:
+        value = count_in(str(cell))
     if value is None:
         mend = "Write it as a plain number such as 125000000 or 1.25e8, or leave the cell empty"
         raise DataError(f"{str(cell)[:40]!r} is text where a number belongs", source.at(row, column), mend)
@@ -206,6 +233,7 @@ def _number(source: Source, row: int, column: str, name: str) -> float | None:
         raise DataError("an infinite value", source.at(row, column), "Write a finite number, or leave the cell empty")
     if counted and value < 0:
         raise DataError(f"{name} is negative ({cell})", source.at(row, column), "Write a positive number, or leave it empty")
+    value *= source.units.get(column, 1.0)
     return value if name == "loss" or math.isfinite(value) else None
 
 

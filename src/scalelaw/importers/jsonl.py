@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from ..trials import Trials
 from ._base import Importer
 from ._columns import Source, tabulate
+from ._files import read_text
+from ._long import gather_table
+from ._reading import Found, Reading
+
+if TYPE_CHECKING:
+    import polars
 
 __all__ = ["Jsonl"]
 
@@ -19,7 +25,8 @@ class Jsonl(Importer):
     """One JSON object per run: on a line each, or in a list. An object in an object is read as `outer.inner`."""
 
     name = "jsonl"
-    summary = "a .jsonl, .ndjson or .json file of one object per run"
+    summary = "a .jsonl, .ndjson or .json file of one object per run or per record"
+    turn = 2
 
     def recognises(self, path: Path) -> bool:
         """By the ending."""
@@ -27,19 +34,34 @@ class Jsonl(Importer):
 
     def read(self, path: Path, mapping: Mapping[str, str] | None = None, keep: Collection[str] = ()) -> Trials:
         """The table; a key that an object lacks is an empty cell. A line that is not JSON is refused with its number."""
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise DataError(f"the file cannot be read ({error.strerror})", str(path), "Check its permissions") from error
-        except UnicodeDecodeError as error:
-            raise DataError("this is not UTF-8 text", str(path), "Save the file as UTF-8") from error
-        if not text.strip():
-            raise DataError("the file is empty", str(path), "Give one JSON object per run")
-        objects, lines = _objects(text, path)
-        rows = [_flat(each) for each in objects]
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: [row.get(name) for row in rows] for name in names}
-        return tabulate(Source(columns, str(path), lines), mapping, keep)
+        return tabulate(_source(path), mapping, keep)
+
+    def gather(self, path: Path, reading: Reading) -> Found:
+        """The same, with curves where the objects are records."""
+        return gather_table(self, path, reading, lambda: _frame(_source(path)))
+
+
+def _source(path: Path) -> Source:
+    text = read_text(path)
+    if not text.strip():
+        raise DataError("the file is empty", str(path), "Give one JSON object per run")
+    objects, lines = _objects(text, path)
+    rows = [_flat(each) for each in objects]
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return Source(columns, str(path), lines)
+
+
+def _frame(source: Source) -> polars.DataFrame:
+    """The cells as a dataframe; a column that holds anything but numbers holds text."""
+    import polars
+
+    plain = (bool, int, float, type(None))
+    columns = {
+        name: cells if all(isinstance(cell, plain) for cell in cells) else [None if cell is None else str(cell) for cell in cells]
+        for name, cells in source.columns.items()
+    }
+    return polars.DataFrame(columns, strict=False)
 
 
 def _objects(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]:

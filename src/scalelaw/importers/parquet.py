@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ..errors import DataError
 from ..trials import Trials
 from ._base import Importer
 from ._columns import Source, tabulate
+from ._frame import read_frame
+from ._long import gather_table
+from ._reading import Found, Reading
 
 __all__ = ["Parquet"]
 
@@ -16,10 +18,11 @@ MAGIC = b"PAR1"
 
 
 class Parquet(Importer):
-    """A Parquet file with one row per run."""
+    """A Parquet file with one row per run, or one per record."""
 
     name = "parquet"
-    summary = "a .parquet file"
+    summary = "a .parquet file, a row per run or per record"
+    turn = 2
 
     def recognises(self, path: Path) -> bool:
         """By the ending, or by the first bytes."""
@@ -35,11 +38,9 @@ class Parquet(Importer):
 
     def read(self, path: Path, mapping: Mapping[str, str] | None = None, keep: Collection[str] = ()) -> Trials:
         """The table; columns of lists or structures can only be ignored."""
-        import polars
-
-        try:
-            frame = polars.read_parquet(path)
-        except (OSError, polars.exceptions.PolarsError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"this is not a Parquet file that can be read ({first})", str(path), "Write it again") from error
+        frame = read_frame(path)
         return tabulate(Source({name: frame[name].to_list() for name in frame.columns}, str(path)), mapping, keep)
+
+    def gather(self, path: Path, reading: Reading) -> Found:
+        """The same, with curves where the rows are records."""
+        return gather_table(self, path, reading, lambda: read_frame(path))
