@@ -35,6 +35,7 @@ class Priors:
         learn: learn that scatter; else it is the scale.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat and per nat squared; bend 0 is a straight law.
+        straight: probability of the straight law before the runs: see `trend`.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
         huber: residuals beyond so many standard deviations weigh less. floor: least curvature. rounds: most iterations.
@@ -52,6 +53,7 @@ class Priors:
     intercept: float = 3.0
     exponent: float = 1.0
     bend: float = 0.05
+    straight: float = 0.25
     level: float = 1.0
     tau: float = 0.1
     huber: float = 2.5
