@@ -47,6 +47,7 @@ LAYERS = (
         "cells",
         "noise",
         "trend",
+        "pieces",
         "surface",
         "growth",
         "factors",

@@ -8,6 +8,7 @@ import time
 from . import tables
 from .ahead import ahead
 from .drift import drifts
+from .regrets import regrets
 from .surfaces import surfaces
 
 KINDS = {
@@ -16,16 +17,17 @@ KINDS = {
     "forecasts": tables.forecasts,
     "verdicts": tables.verdicts,
     "surfaces": surfaces,
+    "regrets": regrets,
     "drift": drifts,
     "lookahead": ahead,
 }
-REPLICATES = {"surfaces": 500, "drift": 500, "lookahead": 500}
+REPLICATES = {"surfaces": 500, "drift": 500, "lookahead": 500, "regrets": 40}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*KINDS, []], default=list(KINDS))
-    parser.add_argument("--replicates", type=int, help="default: 200, surfaces, drift and lookahead 500")
+    parser.add_argument("--replicates", type=int, help="default: 200, surfaces, drift and lookahead 500, regrets 40")
     arguments = parser.parse_args()
     for name in arguments.tables:
         start = time.perf_counter()

@@ -18,6 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._pieces import diagonal, mode, positive, spans
+
 __all__ = ["Priors", "State", "Surface", "Table"]
 
 Array: TypeAlias = NDArray[np.float64]
@@ -36,6 +38,7 @@ class Priors:
         growth: standard deviation of the trend of H, in units of H per nat of scale.
         intercept, exponent, bend: standard deviations of B, in nats, per nat of parameters (`Table.nats`) and per nat squared;
             bend 0 is a straight law. Published exponents of rate and batch in parameters, tokens and compute are 0 to 0.75.
+        straight: probability of the straight law before the runs: see `trend`.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
         huber: residuals beyond so many standard deviations weigh less. floor: least curvature. rounds: most iterations.
@@ -53,6 +56,7 @@ class Priors:
     intercept: float = 3.0
     exponent: float = 0.5
     bend: float = 0.05
+    straight: float = 0.25
     level: float = 1.0
     tau: float = 0.1
     huber: float = 2.5
@@ -119,7 +123,7 @@ class Surface:
         # The trend of curvature is only told by three scales or more, and by columns that vary.
         self.steep = table.s if priors.trend and table.s.shape[1] > 2 else table.s[:, :, :0]
         self.valid = table.count > 0
-        self.span = np.maximum(_range(table.z, self.valid), 1.0)
+        self.span = np.maximum(spans(table.z, self.valid), 1.0)
         self.state = state or self._start()
         self.origin = self.state.centre.mean(axis=1)
         self.theta = self.cov = self.local = np.zeros(0)
@@ -241,7 +245,7 @@ class Surface:
         LG = np.swapaxes(L, 2, 3) @ G
         self.blocks = (LG @ L, LG @ M, np.einsum("rckl,rck->rcl", L, b), local)
         self.whole = (
-            np.sum(np.swapaxes(M, 2, 3) @ G @ M, axis=1) + _diagonal(shared),
+            np.sum(np.swapaxes(M, 2, 3) @ G @ M, axis=1) + diagonal(shared),
             np.einsum("rckl,rck->rl", M, b),
         )
         for _ in range(3):
@@ -278,7 +282,7 @@ class Surface:
         """Solve for the shared unknowns and each scale's own, with the present tau."""
         A, cross, right, _ = self.blocks
         precision = self.precision()
-        self.inner = np.linalg.inv(A + _diagonal(precision))
+        self.inner = np.linalg.inv(A + diagonal(precision))
         self.gain = self.inner @ cross
         normal = self.whole[0] - np.sum(np.swapaxes(cross, 2, 3) @ self.gain, axis=1)
         self.cov = np.linalg.inv(normal)
@@ -298,7 +302,7 @@ class Surface:
         variance = np.diagonal(self.inner[..., at, at], axis1=2, axis2=3) + np.sum((gain @ self.cov[:, None]) * gain, axis=3)
         moment, C = np.sum(own**2 + variance, axis=1), own.shape[1]
         curvature = np.sum(moment[:, self.m :] * self.blocks[3][:, 1 + self.m : at.stop], axis=1)
-        found = _mode(
+        found = mode(
             np.column_stack([moment[:, : self.m], curvature]),
             C * np.array([*[1] * self.m, len(self.pairs)]),
             np.array([*[self.p.tau] * self.m, self.p.curvature_between]),
@@ -316,10 +320,10 @@ class Surface:
         self.skew = self.theta[:, m * q + P * (1 + T) :]
         s.mu = self.local[..., 0]
         own = self.local[..., 1 + m : 1 + m + P]
-        s.shared = _positive(self._matrix(flat), np.full(len(flat), self.p.floor))
+        s.shared = positive(self._matrix(flat), np.full(len(flat), self.p.floor))
         least = np.maximum(0.2 * np.linalg.eigvalsh(s.shared)[:, 0], self.p.floor)
         each = flat[:, None] + self.steep @ trend + own
-        s.H = _positive(self._matrix(each), np.repeat(least[:, None], each.shape[1], axis=1))
+        s.H = positive(self._matrix(each), np.repeat(least[:, None], each.shape[1], axis=1))
 
     def _matrix(self, values: Array) -> Array:
         result = np.zeros((*values.shape[:-1], self.m, self.m))
@@ -363,7 +367,7 @@ class Surface:
         loose = self.span[:, None] ** -2.0
         precision = self._own()
         precision[..., at] += loose
-        inner = np.linalg.inv(A + _diagonal(precision))
+        inner = np.linalg.inv(A + diagonal(precision))
         eta = self.local[..., at]
         rest = right - np.einsum("rcla,ra->rcl", cross, self.theta)
         rest[..., at] += loose * eta
@@ -371,30 +375,3 @@ class Surface:
         gain = (inner @ cross[..., width:])[:, :, at]
         covariance = inner[..., at, at] + gain @ self.cov[:, None, width:, width:] @ np.swapaxes(gain, 2, 3)
         return self.law() + found, covariance
-
-
-def _mode(S: Array, count: Array, scale: Array) -> Array:
-    """The scatter x that maximises its posterior under the prior x exp(-x / scale), which keeps it off zero (Chung et al. 2013).
-
-    With S = the expected sum of squares of `count` departures, it solves x^3 / scale + (count - 1) x^2 = S.
-    """
-    x = np.sqrt(np.maximum(S, 1e-300) / count)
-    for _ in range(10):
-        x = x - (x**3 / scale + (count - 1) * x**2 - S) / (3 * x**2 / scale + 2 * (count - 1) * x)
-    return x
-
-
-def _positive(matrix: Array, floor: Array) -> Array:
-    """The nearest matrix whose eigenvalues are at least the floor."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.maximum(values, floor[..., None])[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-
-
-def _diagonal(values: Array) -> Array:
-    return values[..., None] * np.eye(values.shape[-1])
-
-
-def _range(z: Array, valid: NDArray[np.bool_]) -> Array:
-    """Range of each hyperparameter over a replicate's settings, `(R, m)`."""
-    high = np.where(valid[..., None], z, -np.inf).max(axis=(1, 2))
-    return high - np.where(valid[..., None], z, np.inf).min(axis=(1, 2))

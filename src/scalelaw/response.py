@@ -296,7 +296,7 @@ def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], midd
         at = slice(j * q, (j + 1) * q - surface.t.level.shape[2])
         beta, covariance = surface.B[0, j, : at.stop - at.start], surface.cov[0][at, at]
         if surface.p.bend:
-            straight, left, chance = straighten(beta, covariance, surface.p.bend)
+            straight, left, chance = straighten(beta, covariance, surface.p.bend, surface.p.straight)
         else:
             straight, left, chance = beta, covariance, 1.0
             beta, covariance = np.append(beta, np.zeros(S)), np.pad(covariance, (0, S))

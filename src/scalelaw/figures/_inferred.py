@@ -141,8 +141,8 @@ def optimum_curve(story: Story, law: Optimum, target: Mapping[str, float] | None
         return Curve((), (), at=at)
     power = law.exponent()
     words = f"{name_of(story.column)}^{power.value:.2f}"
-    if law.path.straight < 0.5:
-        # A power law alone would say the wrong thing of a curve that is seen to bend.
+    if law.path.straight < law.response.solver.p.straight:
+        # A power law alone would say the wrong thing of a curve whose runs speak for a bend.
         half = 0.5 * (power.high - power.low)
         words = f"Best {name_of(law.hyper)} bends: midway \N{PROPORTIONAL TO} {words} \N{PLUS-MINUS SIGN} {half:.2f}"
     else:
