@@ -24,38 +24,49 @@ __all__ = ["plan"]
 
 _SHOWN = 12
 
+Target = Annotated[str, typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192.")]
+Budget = Annotated[float, typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15.")]
+Sizes = Annotated[
+    str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
+]
+Largest = Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")]
+Slots = Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")]
+Goal = Annotated[
+    float | None, typer.Option("--goal", metavar="LOSS", help="The run is worth its cost only if it reaches this loss.")
+]
+Price = Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")]
+PeakFlops = Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")]
+Mfu = Annotated[
+    float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")]
+Storage = Annotated[
+    Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)]
+
 
 def plan(
     data: Data,
     *,
-    target: Annotated[str, typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192.")],
-    budget: Annotated[float, typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15.")],
-    sizes: Annotated[
-        str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
-    ] = None,
-    largest: Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")] = math.inf,
-    slots: Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")] = None,
-    goal: Annotated[
-        float | None, typer.Option("--goal", metavar="LOSS", help="The run is worth its cost only if it reaches this loss.")
-    ] = None,
-    price: Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")] = None,
-    peak_flops: Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")] = None,
-    mfu: Annotated[
-        float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")
-    ] = None,
-    storage: Annotated[
-        Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
-    ] = Path("study.db"),
+    target: Target,
+    budget: Budget,
+    sizes: Sizes = None,
+    largest: Largest = math.inf,
+    slots: Slots = None,
+    goal: Goal = None,
+    price: Price = None,
+    peak_flops: PeakFlops = None,
+    mfu: Mfu = None,
+    output: Output = None,
+    storage: Storage = Path("study.db"),
     over: Over = None,
     hyper: Hyper = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
     level: Level = 0.9,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)] = 0,
+    seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

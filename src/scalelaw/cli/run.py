@@ -41,9 +41,7 @@ def run(
     ] = False,
     until: Annotated[
         str | None,
-        typer.Option(
-            "--until", metavar="CONDITION", help='Train only as many as it takes: "regret < 0.2 %"; see docs/planning.md.'
-        ),
+        typer.Option("--until", metavar="CONDITION", help='Train only as many as it takes: "regret < 0.2 %".'),
     ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="POINT", help="The large run that --until is about; default the study's.")
@@ -79,8 +77,12 @@ def run(
         raise InputError(error.what, where, error.mend) from error
     if ended is not None:
         _end(ended, until or "", as_json)
-        return
-    assert summary is not None
+    if summary is not None:
+        _finish(summary, storage, as_json)
+
+
+def _finish(summary: RunSummary, storage: Path, as_json: bool) -> None:
+    """Tell what came of a run, and exit as it ended."""
     _tell(summary, storage, as_json)
     for path in summary.broken:
         note(f"{path} held no trial and was set aside; its trial is trained again.")
