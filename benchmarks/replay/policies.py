@@ -31,12 +31,12 @@ def ours(pool: Pool, made: Made, budget: float, spent: Spent, seed: int, policy:
     return [pick.index for pick in picks], sum(pick.cost for pick in picks if pick.filling)
 
 
-def random(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> tuple[list[int], float]:
+def random(pool: Pool, made: Made, budget: float, _spent: Spent, seed: int) -> tuple[list[int], float]:
     """Any run with equal chance."""
     return _afford(pool, budget, np.random.default_rng([seed, 1]).permutation(len(pool.cost)), made), 0.0
 
 
-def uniform(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> tuple[list[int], float]:
+def uniform(pool: Pool, made: Made, budget: float, _spent: Spent, seed: int) -> tuple[list[int], float]:
     """The cells in turn, the one with the fewest runs first; any run of it."""
     cell = pool.candidates(made).cell
     order = np.random.default_rng([seed, 2]).permutation(len(pool.cost))
@@ -47,18 +47,18 @@ def uniform(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> t
     return _afford(pool, budget, order[np.argsort(turn[order], kind="stable")], made), 0.0
 
 
-def cheapest(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> tuple[list[int], float]:
+def cheapest(pool: Pool, made: Made, budget: float, _spent: Spent, seed: int) -> tuple[list[int], float]:
     """The cheapest first; any of equal cost."""
     order = np.random.default_rng([seed, 3]).permutation(len(pool.cost))
     return _afford(pool, budget, order[np.argsort(pool.cost[order], kind="stable")], made), 0.0
 
 
-def d_optimal(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> tuple[list[int], float]:
+def d_optimal(pool: Pool, made: Made, budget: float, _spent: Spent, seed: int) -> tuple[list[int], float]:
     """The run that adds most to ln det of the information on a joint quadratic, per FLOP^0.5; see `_quadratic`."""
     return _greedy(pool, made, budget, seed, target=False), 0.0
 
 
-def v_optimal(pool: Pool, made: Made, budget: float, spent: Spent, seed: int) -> tuple[list[int], float]:
+def v_optimal(pool: Pool, made: Made, budget: float, _spent: Spent, seed: int) -> tuple[list[int], float]:
     """The run that takes most from the mean variance of predicted ln loss at the targets' settings, per FLOP^0.5."""
     return _greedy(pool, made, budget, seed, target=True), 0.0
 
@@ -76,7 +76,7 @@ def _afford(pool: Pool, budget: float, order: NDArray[np.intp], made: Made) -> l
     return found
 
 
-def _quadratic(pool: Pool, points: Array, z: Array) -> Array:
+def _quadratic(points: Array, z: Array) -> Array:
     """Columns of ln loss as a full quadratic of ln scales and settings together: the law that designs are made for."""
     x = np.concatenate([points, z], axis=1)
     products = [x[:, i] * x[:, j] for i in range(x.shape[1]) for j in range(i, x.shape[1])]
@@ -88,10 +88,10 @@ def _greedy(pool: Pool, made: Made, budget: float, seed: int, *, target: bool) -
     s = candidates.scale[candidates.cell]
     middle, width = s.mean(axis=0), np.maximum(s.std(axis=0), 1e-9)
     z_middle, z_width = candidates.z.mean(axis=0), candidates.z.std(axis=0)
-    X = _quadratic(pool, (s - middle) / width, (candidates.z - z_middle) / z_width)
+    X = _quadratic((s - middle) / width, (candidates.z - z_middle) / z_width)
     ahead = (np.log([[point[name] for name in pool.over] for point in pool.targets]) - middle) / width
     grid = np.array(np.meshgrid(*[[-1.0, 0.0, 1.0]] * len(pool.hyper))).reshape(len(pool.hyper), -1).T
-    at = _quadratic(pool, np.repeat(ahead, len(grid), axis=0), np.tile(grid, (len(ahead), 1)))
+    at = _quadratic(np.repeat(ahead, len(grid), axis=0), np.tile(grid, (len(ahead), 1)))
     information = 1e-3 * np.eye(X.shape[1]) + X[made].T @ X[made]
     left, used, found = ~made, 0.0, []
     shuffle = 1e-6 * np.random.default_rng([seed, 4 + target]).random(len(X))

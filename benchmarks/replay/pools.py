@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator
 
 from scalelaw.axis import axis_of
 from scalelaw.plan._candidates import Candidates
+from scalelaw.store import load
 from scalelaw.testing.surfaces import Surface, axes
 from scalelaw.trials import Trials
 
-__all__ = ["WORLDS", "Pool", "World", "steplaw"]
+__all__ = ["WORLDS", "Pool", "World", "languages", "steplaw", "width_study"]
 
 Array: TypeAlias = NDArray[np.float64]
+Judge: TypeAlias = Callable[[list[Array]], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Pool:
     hyper: tuple[str, ...]
     cost: Array
     targets: tuple[Mapping[str, float], ...]
-    judge: Callable[[list[Array]], Array] = field(repr=False)
+    judge: Judge = field(repr=False)
 
     @property
     def total(self) -> float:
@@ -69,6 +73,61 @@ def steplaw() -> Pool:
 
     cost = 6.0 * split.train.numbers("parameters") * split.train.numbers("tokens")
     return Pool("Step Law", split.train, OVER, HYPER, cost, targets, judged)
+
+
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
+
+
+def _judged_by_grid(
+    trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...]
+) -> tuple[tuple[Mapping[str, float], ...], Judge]:
+    """Targets of a table, and the percent that a setting loses there: means over seeds, piecewise linear in the settings'
+    logarithms, the nearest run outside of them; less the lowest."""
+    cells: list[tuple[Array, Array]] = []
+    targets: list[Mapping[str, float]] = []
+    for values, rows in trials.groups(over):
+        z = np.stack([axis_of(name).coordinate(rows.numbers(name)) for name in hyper], axis=1)
+        loss = np.where(np.isfinite(rows.numbers("loss")), rows.numbers("loss"), np.nan)
+        settings, inverse = np.unique(np.round(z, 9), axis=0, return_inverse=True)
+        mean = np.array([np.mean(loss[inverse.reshape(-1) == k]) for k in range(len(settings))])
+        whole = np.isfinite(mean)
+        cells.append((settings[whole], mean[whole]))
+        targets.append(dict(zip(over, map(float, values), strict=True)))
+
+    def judged(settings: list[Array]) -> Array:
+        found: list[float] = []
+        for (z, loss), each in zip(cells, settings, strict=True):
+            at = np.array([float(axis_of(name).coordinate(np.array(v))) for name, v in zip(hyper, each, strict=True)])
+            if z.shape[1] == 1:
+                order = np.argsort(z[:, 0])
+                value = float(np.interp(at[0], z[order, 0], loss[order]))
+            else:
+                value = float(LinearNDInterpolator(z, loss)(at)[0])
+                value = float(loss[np.argmin(np.sum((z - at) ** 2, axis=1))]) if np.isnan(value) else value
+            found.append(100 * (value / float(loss.min()) - 1))
+        return np.array(found)
+
+    return tuple(targets), judged
+
+
+def _study(name: str, trials: Trials, over: tuple[str, ...], hyper: tuple[str, ...], small: NDArray[np.bool_]) -> Pool:
+    targets, judge = _judged_by_grid(trials.where(~small), over, hyper)
+    pool = trials.where(small)
+    return Pool(name, pool, over, hyper, pool.numbers("compute"), targets, judge)
+
+
+def width_study() -> Pool:
+    """Our width study: widths to 128 to buy from, larger ones to be judged."""
+    trials = load(STUDIES / "width")
+    return _study("the width study", trials, ("width",), ("learning_rate",), trials.numbers("width") <= 128)
+
+
+def languages() -> Pool:
+    """Our language ladder: cells of less than an eighth of the largest compute to buy from, the others to be judged."""
+    trials = load(STUDIES / "language")
+    compute = trials.numbers("compute")
+    small = compute <= compute.max() / 8
+    return _study("the language ladder", trials, ("parameters", "tokens"), ("learning_rate", "batch_size"), small)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def free(
     response: Response,
     points: Sequence[Mapping[str, float]],
     costs: Costs,
-    offered: int = 10_000,
+    offered: int = 12_000,
 ) -> Candidates:
     """Settings about the predicted best of each scale, evenly spread (Halton), and those that were run there, with more seeds."""
     m = len(response.hyper)
