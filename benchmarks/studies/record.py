@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ def write_toml(part: Part, about: str) -> None:
     study = part.study
     lines = [f"# {about}", f'name = "{study.name}"', f'task = "{study.task}"']
     lines += [f'model = "{study.model}"'] if study.model != "mlp" else []
-    lines += ["", "[task_options]", *(f"{name} = {value}" for name, value in study.task_options.items())]
+    lines += ["", "[task_options]", *(f"{name} = {_plain(value)}" for name, value in study.task_options.items())]
     for grid in study.grids:
         lines += ["", "[[grid]]", f"seeds = {list(grid.seeds)}", f"scale = {_inline(grid.scale)}"]
         lines += [f"hyperparameters = {_inline(grid.hyperparameters)}"]
@@ -89,7 +90,12 @@ def write_toml(part: Part, about: str) -> None:
 
 def _inline(axes: Mapping[str, tuple[Any, ...]]) -> str:
     told = ((name, values[0] if len(values) == 1 else list(values)) for name, values in axes.items())
-    return "{ " + ", ".join(f"{name} = {value!r}".replace("'", '"') for name, value in told) + " }"
+    return "{ " + ", ".join(f"{name} = {_plain(value)}" for name, value in told) + " }"
+
+
+def _plain(value: Any) -> str:
+    """A number, a word or a list of them as TOML writes it too, which is JSON's way."""
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def _made(study: Study, trials: list[Trial], trained: int, seconds: float, workers: int | None) -> str:
