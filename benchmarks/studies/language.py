@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scalelaw import Frontier, Trials, allocate, fit, frontier, load, optimum
-from scalelaw.allocate import Approach
+from scalelaw.allocate import Approach, Budget
 from scalelaw.estimate import Estimate
 
 from .record import ROOT, Part
@@ -13,6 +13,7 @@ from .record import ROOT, Part
 NAME = "language"
 OVER = ("parameters", "tokens")
 LEVEL = 0.9
+COUNTS = {"parameters": "without embeddings", "total": "with them"}
 
 
 def parts() -> list[Part]:
@@ -29,6 +30,7 @@ def tables() -> None:
     _laws(edge)
     _best(edge)
     _division(table)
+    _held_out(table)
 
 
 def _cells(edge: Frontier) -> None:
@@ -68,28 +70,50 @@ def _best(edge: Frontier) -> None:
 
 
 def _division(table: Trials) -> None:
-    """The isoFLOP profiles, and how ten times the largest run's compute is divided by each approach."""
+    """The isoFLOP profiles, and how ten times the largest run's compute is divided, N without embeddings and with them."""
     compute = 10 * float(table.numbers("compute").max())
-    found = allocate(table, compute, level=LEVEL)
-    second = next(each for each in found.approaches if each.name == "approach_2")
-    print("| FLOPs | sizes | best parameters | 90 % | tokens there | loss there |\n|---|---|---|---|---|---|")
-    for each in second.budgets:
-        if not each.used:
-            print(f"| {each.compute:.3g} | {len(each.parameters)} | {each.reason} | | | |")
-            continue
-        reach = 1.645 * each.best_se
-        best = math.exp(each.best)
-        ends = f"{math.exp(each.best - reach):,.0f} to {math.exp(each.best + reach):,.0f}"
-        tokens = each.compute / found.per_token / best
-        print(f"| {each.compute:.3g} | {len(each.parameters)} | {best:,.0f} | {ends} | {tokens:,.0f} | {each.lowest:.4f} |")
+    found = {count: allocate(table, compute, level=LEVEL, count=count) for count in ("parameters", "total")}
+    print("| N | FLOPs | sizes | best N | 90 % | loss there |\n|---|---|---|---|---|---|")
+    for count, division in found.items():
+        for each in next(one for one in division.approaches if one.name == "approach_2").budgets:
+            print(f"| {COUNTS[count]} | {each.compute:.3g} | {len(each.parameters)} | {_lowest(each)} |")
     print(f"\nDivision of {compute:.2g} FLOPs, ten times the largest run:\n")
-    print("| approach | parameters | tokens | exponent of parameters | loss |\n|---|---|---|---|---|")
-    for each in found.approaches:
-        print(f"| {each.name} | {_row(each)} |")
+    print("| N | approach | N there | tokens | exponent of N in compute | loss |\n|---|---|---|---|---|---|")
+    for count, division in found.items():
+        for each in division.approaches:
+            print(f"| {COUNTS[count]} | {each.name} | {_row(each)} |")
     print()
-    for each in found.approaches:
-        print(f"- {each.name}: {each.reason}")
-    print(f"- {found.disagreement.message}\n")
+    for count, division in found.items():
+        for each in division.approaches:
+            print(f"- {COUNTS[count]}, {each.name}: {each.reason}")
+        print(f"- {COUNTS[count]}: {division.disagreement.message} {' '.join(division.notes)}")
+    print()
+
+
+def _lowest(each: Budget) -> str:
+    """Where a profile is lowest, with its interval, and how low; or why it does not tell."""
+    if not each.used:
+        return f"{each.reason} | | "
+    reach = 1.645 * each.best_se
+    ends = " to ".join(f"{math.exp(each.best + sign * reach):,.0f}" for sign in (-1, 1))
+    return f"{math.exp(each.best):,.0f} | {ends} | {each.lowest:.4f}"
+
+
+def _held_out(table: Trials) -> None:
+    """The largest budget foretold from the smaller ones, beside what its own profile says."""
+    top = float(table.numbers("compute").max())
+    below = table.where(f"compute < {top / 2!r}")
+    print("The largest budget, foretold from the smaller ones:\n")
+    print("| N | approach | best N foretold | loss foretold | best N measured | 90 % | loss measured |")
+    print("|---|---|---|---|---|---|---|")
+    for count, name in COUNTS.items():
+        whole = next(one for one in allocate(table, top, level=LEVEL, count=count).approaches if one.name == "approach_2")
+        own = whole.budgets[-1]
+        for each in allocate(below, own.compute, level=LEVEL, count=count).approaches:
+            if each.parameters is not None:
+                loss = "" if each.loss is None else _told(each.loss, ".4g")
+                print(f"| {name} | {each.name} | {_told(each.parameters, '.3g')} | {loss} | {_lowest(own)} |")
+    print()
 
 
 def _row(each: Approach) -> str:
