@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("what", choices=("run", "tables"))
     parser.add_argument("names", nargs="*", default=list(STUDIES), metavar="NAME", help=", ".join(STUDIES))
+    parser.add_argument("--workers", type=int, help="trials at once (default: one a core)")
     options = parser.parse_args()
     for name in options.names:
         if name not in STUDIES:
@@ -29,7 +30,7 @@ def main() -> None:
         module = STUDIES[name]
         if options.what == "run":
             for part in module.parts():
-                record(part)
+                record(part, options.workers)
         print(f"## {name}\n")
         module.tables()
 
