@@ -573,7 +573,7 @@ class _FakeRun:
             {
                 "_step": step,
                 "_runtime": step,
-                "train/loss": value if math.isfinite(value := self._run.train_loss(step)) else "NaN",
+                "train/loss": as_json(self._run.train_loss(step)),
             }
             | ({"val/loss": self._run.eval_loss(step)} if step % 20 == 0 else {})
             for step in range(1, STEPS + 1)

@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..trials import Trials
 from ._base import Importer
 from ._columns import Source, tabulate
+from ._files import read_bytes
 from ._long import gather_table
 from ._reading import Found, Reading
 
@@ -84,10 +85,7 @@ def _frame(source: Source) -> polars.DataFrame:
 
 
 def _decode(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", str(path), "Check its permissions") from error
+    content = read_bytes(path)
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     elif b"\0" in content[:4096]:

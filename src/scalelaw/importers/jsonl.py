@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..trials import Trials
 from ._base import Importer
 from ._columns import Source, tabulate
+from ._files import read_text
 from ._long import gather_table
 from ._reading import Found, Reading
 
@@ -41,12 +42,7 @@ class Jsonl(Importer):
 
 
 def _source(path: Path) -> Source:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", str(path), "Check its permissions") from error
-    except UnicodeDecodeError as error:
-        raise DataError("this is not UTF-8 text", str(path), "Save the file as UTF-8") from error
+    text = read_text(path)
     if not text.strip():
         raise DataError("the file is empty", str(path), "Give one JSON object per run")
     objects, lines = _objects(text, path)

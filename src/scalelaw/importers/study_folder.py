@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ..errors import DataError
 from ..trials import Trials
 from ._base import Importer
 from ._columns import Source, tabulate
+from ._frame import read_frame
 
 __all__ = ["TRIALS", "StudyFolder"]
 
@@ -27,13 +27,5 @@ class StudyFolder(Importer):
 
     def read(self, path: Path, mapping: Mapping[str, str] | None = None, keep: Collection[str] = ()) -> Trials:
         """The table of `trials.parquet`."""
-        import polars
-
-        try:
-            frame = polars.read_parquet(path / TRIALS)
-        except (OSError, polars.exceptions.PolarsError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"this is not a Parquet file that can be read ({first})", str(path / TRIALS), "Run the study again"
-            ) from error
+        frame = read_frame(path / TRIALS)
         return tabulate(Source({name: frame[name].to_list() for name in frame.columns}, str(path)), mapping, keep)
