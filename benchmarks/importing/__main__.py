@@ -18,14 +18,14 @@ TABLES = {"wandb": written.wandb_runs, "tensorboard": written.event_files, "parq
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.importing", description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=[*TABLES])
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="default: all")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "scalelaw-importing", help="keeps what is read"
     )
     arguments = parser.parse_args()
     print("| source | runs | curve points | size, MB | seconds | of them processor | memory, MB |")
     print("|---|---|---|---|---|---|---|")
-    for name in arguments.tables:
+    for name in arguments.tables or TABLES:
         folder = arguments.folder / name
         if not folder.exists():
             part = folder.with_name(f".{name}.part")

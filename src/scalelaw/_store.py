@@ -286,13 +286,14 @@ def unpack(row: Any, curve: Curve | None = None) -> Trial:
 def pack_curve(trial_id: str, steps: Any, losses: Any) -> dict[str, Any]:
     """The row of a curve: numbers as compressed little-endian blobs, int64 and float64.
 
-    The lowest level: the digits of a loss are noise, on which more effort takes five times as long and saves a hundredth.
+    Lightly compressed: the digits of a loss are noise, on which the usual effort takes ten times as long and saves a hundredth.
     """
+    quick = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     return {
         "id": trial_id,
         "metric": "loss",
         "steps": zlib.compress(np.rint(np.asarray(steps)).astype("<i8").tobytes(), 1),
-        "losses": zlib.compress(np.asarray(losses, dtype="<f8").tobytes(), 1),
+        "losses": quick.compress(np.asarray(losses, dtype="<f8").tobytes()) + quick.flush(),
     }
 
 

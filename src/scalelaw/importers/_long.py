@@ -62,13 +62,14 @@ def _records(frame: polars.DataFrame, path: Path, reading: Reading) -> list[Trac
         ]
     )
     order, starts = _groups(frame, key)
-    steps = _floats(frame[step])[0][order]
+    in_order = bool((np.diff(order) == 1).all())
+    steps, _ = _floats(frame[step], None if in_order else order)
     bounds = list(itertools.pairwise([*starts, len(order)]))
     if all(len(np.unique(steps[a:b])) < 2 for a, b in bounds):
         return None
     asked = {reading.mapping.get("loss"), *reading.keep}
     curves = {
-        name: tuple(each[order] for each in _floats(frame[name]))
+        name: _floats(frame[name], None if in_order else order)
         for name in frame.columns
         if name != step and (name in asked or loss_rank(name) is not None)
     }
@@ -102,17 +103,18 @@ def _groups(frame: polars.DataFrame, key: Sequence[str]) -> tuple[np.ndarray, li
     return order, [0, *np.cumsum(lengths)[:-1].tolist()]
 
 
-def _floats(column: polars.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(numbers, whether there is one): a cell may hold NaN, which is not an empty cell."""
+def _floats(column: polars.Series, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, whether there is one), in an order: a cell may hold NaN, which is not an empty cell."""
     import polars
 
     if column.dtype == polars.String:
         cells = [number_in(cell) for cell in column.to_list()]
-        return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64), np.array(
-            [c is not None for c in cells]
-        )
-    numbers = column.cast(polars.Float64, strict=False)
-    return numbers.to_numpy(), numbers.is_not_null().to_numpy()
+        there = np.array([cell is not None for cell in cells], dtype=np.bool_)
+        values = np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+    else:
+        numbers = column.cast(polars.Float64, strict=False)
+        values, there = numbers.to_numpy(), numbers.is_not_null().to_numpy()
+    return (values, there) if order is None else (values[order], there[order])
 
 
 def _last(column: polars.Series, rows: np.ndarray, name: str) -> Any:
