@@ -190,7 +190,7 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
     picks, why = journey.picks[:stop], ""
     decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
     if not picks and (sound is False or too_far(found)):
-        picks = journey.nearest_rung()
+        picks = journey.nearest_rung(found.reach.checked)
         decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
         why = rung_sentence if sound is False else found.reach.message
         why += "" if picks else " No rung fits in the budget."
