@@ -22,7 +22,7 @@ from ._decide import Goal, Worth, rung_rule, too_far, worth_of
 from ._journey import Journey, Question, chance, reason
 from ._price import Price, price_of
 from ._propose import Known, known, propose
-from ._recipe import Limits, blind, free, ladder, recipe_of
+from ._recipe import Limits, blind, free, ladder, recipe_of, within
 from ._result import Decision, Mistake, Plan, PlannedRun, Rung, Spend
 from ._rows import rows_of, study_of
 from ._select import Policy
@@ -89,6 +89,7 @@ def plan(
         raise InputError(f"a goal of {goal:g}", "goal", "Give a loss above 0")
     _some_finished(trials)
     if pool is not None:
+        pool = within(pool, limits)
         names, hypers = pool.over, pool.hyper
     else:
         names, hypers = names_of(trials, default_over(trials, target) if over is None else over, hyper)
@@ -193,7 +194,7 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
         picks = journey.nearest_rung(found.reach.checked)
         decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
         why = rung_sentence if sound is False else found.reach.message
-        why += "" if picks else " No rung fits in the budget."
+        why += "" if picks else " No rung beyond them is allowed within the budget."
     sentence = why or reason(journey, picks, rungs, question)
     recipe = recipe_of(state.edge)
     assert found.optima is not None
@@ -213,6 +214,7 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
         (question.costs.rule, rung_sentence, found.reach.message, question.price.rule),
         state.edge.hyper,
         (pool, journey.first_gains),
+        stop,
     )
 
 

@@ -36,7 +36,7 @@ Array: TypeAlias = NDArray[np.float64]
 _Z = 2.0
 # Rounding of a ratio of sizes; and the share by which totals must differ not to count as equal.
 FAR = 1.001
-_EQUAL = 0.01
+_EQUAL = 0.03
 
 
 @dataclass(frozen=True)
