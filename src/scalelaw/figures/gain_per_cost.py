@@ -163,6 +163,6 @@ class _Grid:
     def title(self) -> str:
         where = point_text(tuple(self.found.target), tuple(self.found.target.values()))
         if not self.found.runs:
-            return f"No further run is worth its cost for {where}"
+            return f"No further run pays for itself before {where}"
         n = len(self.found.runs)
         return f"The next {n} runs for {where}" if n > 1 else f"The next run for {where}"

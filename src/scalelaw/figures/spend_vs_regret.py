@@ -86,7 +86,7 @@ def _regret(found: Plan, stop: Spend, x: Sequence[float]) -> Panel:
         runs = "1 run" if found.stop == 1 else f"{found.stop} runs"
         title = f"{runs} should take the regret from {first.regret:.2%} to {stop.regret:.2%}"
     else:
-        title = f"{first.regret:.2%} is expected to be lost: no run is worth its cost"
+        title = f"{first.regret:.2%} is expected to be lost: no run pays for itself"
     y = Axis("regret at the target (% of its loss)", floor, top, "log", log_ticks(floor, top))
     return Panel("regret", title, _axis(found, x), y, tuple(marks), legend="lower left", letter="a")
 

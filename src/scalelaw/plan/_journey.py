@@ -226,4 +226,5 @@ def reason(journey: Journey, picks: Sequence[Pick], rungs: Sequence[Rung], quest
     if not offers:
         return f"{lost}; no run that is allowed fits in the budget."
     cost, worth = max(offers, key=lambda each: each[1] / each[0])
-    return f"{lost}; what comes next would cost {price.words(cost)} and win back {price.words(max(worth, 0.0))}."
+    words = f"{lost}; what comes next would cost {price.words(cost)} and win back {price.words(max(worth, 0.0))}"
+    return f"{words}: too little to tell from nothing." if worth > cost else f"{words}."
