@@ -90,14 +90,15 @@ def plan(
         options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=trials), "costs": _counted(template, there)}
         with naming(data):
             found = choose(trials, there, budget, over=names, **options)
-    if output is not None:
+    if output is not None and found.runs:
         _write(found, template, data, output)
     if as_json:
         emit(found.to_dict())
         return
     show(found)
-    if output is not None and found.runs:
-        say(f"Written: {output}. Next: scalelaw run {output} --storage {data if data.suffix == '.db' else storage}")
+    if output is not None:
+        store = data if data.suffix == ".db" else storage
+        say(f"Written: {output}. Next: scalelaw run {output} --storage {store}" if found.runs else "No run to write.")
     if trials is not None:
         ignored(trials)
 

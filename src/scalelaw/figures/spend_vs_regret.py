@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ._base import Axis, Band, Figure, FigureData, Line, Mark, Note, Panel, Points, Role, Rule, Tick
+from ._base import Axis, Band, Figure, FigureData, Line, Mark, Note, Panel, Points, Role, Tick
 from ._planned import planned, told
 from ._scales import log_ticks, number, point_text
 
@@ -98,17 +98,19 @@ def _total(found: Plan, stop: Spend, x: Sequence[float]) -> Panel:
     total = [price.of(each.total) for each in rows]
     left = [t - s for t, s in zip(total, spend, strict=True)]
     shown = [value for value in (*total, *left, *spend[1:], price.of(found.cost)) if value > 0]
+    axis, own = _axis(found, x), price.of(found.cost)
     marks: list[Mark] = [
-        Rule(Role.KEPT, "y", price.of(found.cost), "the target's own run"),
+        Line(Role.KEPT, (axis.low, axis.high), (own, own)),
+        Note(Role.KEPT, axis.high, own * 1.25, "the target's own run", "left"),
         Line(Role.KEPT, tuple(x[1:]), tuple(spend[1:]), label="spend"),
         Line(Role.FIXED_LAW, tuple(x), tuple(left), label="worth of the regret left"),
         Line(Role.TUNED_LAW, tuple(x), tuple(total), label="total"),
         _end(found, stop, x, total),
     ]
-    low, high = max(min(shown), min(total) / 30) / 1.6, max(shown) * 1.8
+    low, high = min(max(min(shown), min(total) / 30) / 1.6, min(total) / 5), max(shown) * 2.2
     y = Axis(f"cost ({price.unit})", low, high, "log", log_ticks(low, high))
     title = f"The total is least after {number(price.of(stop.spend))} {price.unit}" if found.stop else "The total is least now"
-    return Panel("total", title, _axis(found, x), y, tuple(marks), legend="lower right", letter="b")
+    return Panel("total", title, axis, y, tuple(marks), legend="lower right", letter="b")
 
 
 def _end(found: Plan, stop: Spend, x: Sequence[float], y: Sequence[float]) -> Points:

@@ -68,7 +68,7 @@ def within(pool: Candidates, limits: Limits) -> Candidates:
     if limits.sizes is not None:
         allowed &= np.isclose(first[:, None], limits.sizes).any(axis=1)
     if not allowed.any():
-        raise InputError(_NONE, "limits", "Allow more sizes, or larger runs")
+        raise InputError(_NONE, "--sizes, --largest", "Allow more sizes, or larger runs")
     if allowed.all():
         return pool
     left = pool.only(np.flatnonzero(allowed))
@@ -103,7 +103,7 @@ def ladder(edge: Frontier, target: Mapping[str, float], costs: Costs, limits: Li
     if not unique:
         cheapest = min((*made, *rungs), key=costs.at, default=None)
         least = "" if cheapest is None else f"; the cheapest costs {costs.at(cheapest):.3g} FLOPs"
-        raise InputError(f"{_NONE}{least}", "limits", "Allow more sizes, or larger runs")
+        raise InputError(f"{_NONE}{least}", "--sizes, --largest", "Allow more sizes, or larger runs")
     return list(unique.values())
 
 
@@ -252,7 +252,7 @@ def blind(
         points.append(point)
     points = [point for point in points if costs.at(point) <= limits.largest]
     if not points:
-        raise InputError(_NONE, "limits", "Allow more sizes, or larger runs")
+        raise InputError(_NONE, "--sizes, --largest", "Allow more sizes, or larger runs")
     z0 = np.stack([axis_of(name).coordinate(finished.numbers(name)) for name in names], axis=1)
     low, high = np.nanmin(z0, axis=0), np.nanmax(z0, axis=0)
     wide = np.maximum(0.5 * (high - low), 0.5 * math.log(100.0))
