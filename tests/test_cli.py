@@ -425,6 +425,55 @@ BAD: dict[str, tuple[str, str | bytes, tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+def runs(changed: dict[str, Any], *, left_out: tuple[str, ...] = (), only: int | None = None) -> str:
+    """A ladder that says what it cost, as CSV; `changed` holds for every row, `only` one size is kept."""
+    rows = [{**row, "compute": 1e3 * row["width"] ** 2, **changed} for row in ladder() if only in (None, row["width"])]
+    names = [name for name in rows[0] if name not in left_out]
+    return "\n".join([",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]) + "\n"
+
+
+PLAN = ("plan", "FILE", "--target", "width=4096", "--budget", "1e12")
+POOL = (
+    'name = "a"\ntask = "teacher_student"\n[scale]\nwidth = [4, 8, 16]\nsteps = 20\n'
+    "[hyperparameters]\nlearning_rate = [1e-3, 1e-2, 1e-1]\nbatch_size = 16\n"
+)
+BAD |= {
+    "plan: budget below any run": ("t.csv", runs({}), (*PLAN[:4], "--budget", "1"), ("budget", "buys no run", "2.56e+05")),
+    "plan: negative budget": ("t.csv", runs({}), (*PLAN[:4], "--budget", "-1"), ("--budget",)),
+    "plan: no budget": ("t.csv", runs({}), PLAN[:4], ("--budget", "1e15")),
+    "plan: no target": ("t.csv", runs({}), ("plan", "FILE", "--budget", "1e12"), ("--target", "width=8192")),
+    "plan: target inside": ("t.csv", runs({}), ("plan", "FILE", "--target", "width=64", "--budget", "1"), ("width 64", "within")),
+    "plan: target elsewhere": ("t.csv", runs({}), ("plan", "FILE", "--target", "tokens=1e9", "--budget", "1e9"), ("width",)),
+    "plan: no costs": ("t.csv", runs({}, left_out=("compute",)), PLAN, ("t.csv", "cost", "compute", "tokens")),
+    "plan: no size allowed": ("t.csv", runs({}), (*PLAN, "--sizes", "7,5000"), ("--sizes", "allowed")),
+    "plan: no size affordable": ("t.csv", runs({}), (*PLAN, "--largest", "10"), ("--largest", "cheapest costs 2.56e+05")),
+    "plan: sizes that are none": ("t.csv", runs({}), (*PLAN, "--sizes", "64,large"), ("--sizes", "64,large")),
+    "plan: no slot": ("t.csv", runs({}), (*PLAN, "--slots", "0"), ("--slots",)),
+    "plan: all diverged": ("t.csv", runs({"loss": "", "status": "DIVERGED"}), PLAN, ("t.csv", "all 50 runs", "lower")),
+    "plan: nothing tuned": ("t.csv", runs({}, left_out=("learning_rate",)), PLAN, ("t.csv", "learning_rate", "--hyper")),
+    "plan: unreadable price": ("t.csv", runs({}), (*PLAN, "--price", "2.5"), ("--price", "'2.5'", "2.5/gpu-hour")),
+    "plan: price without speed": ("t.csv", runs({}), (*PLAN, "--price", "2.5/gpu-hour"), ("--price", "--mfu")),
+    "plan: impossible speed": ("t.csv", runs({}), (*PLAN, "--peak-flops", "1e12", "--mfu", "2"), ("--mfu", "at most 1")),
+    "plan: goal below nothing": ("t.csv", runs({}), (*PLAN, "--goal", "-1"), ("--goal",)),
+    "plan: output that is there": ("t.toml", "", ("plan", "good.csv", *PLAN[2:], "-o", "FILE"), ("t.toml", "--force")),
+    "plan: output of another kind": ("t.csv", runs({}), (*PLAN, "-o", "next.csv"), ("next.csv", ".toml")),
+    "plan: study without target": ("s.toml", POOL, ("plan", "FILE", "--budget", "1e9"), ("target", "[plan]")),
+    "plan: study without budget": ("s.toml", POOL, ("plan", "FILE", "--target", "width=64"), ("--budget",)),
+    "plan: study that holds the target": ("s.toml", POOL, ("plan", "FILE", *PLAN[4:], "--target", "width=8"), ("width 8", "own")),
+    "plan: study and columns": ("s.toml", POOL, (*PLAN, "--over", "width"), ("--over", "study")),
+    "plan: study with nothing allowed": ("s.toml", POOL, (*PLAN, "--sizes", "5"), ("--sizes", "allowed")),
+    "run: unreadable condition": ("s.toml", POOL, ("run", "FILE", "--until", "loss < 1"), ("--until", "'loss < 1'", "regret")),
+    "run: until without target": ("s.toml", POOL, ("run", "FILE", "--until", "regret < 1 %"), ("target", "[plan]")),
+    "run: budget without until": ("s.toml", POOL, ("run", "FILE", "--budget", "1e9"), ("--until",)),
+    "run: budget below any run": (
+        "s.toml",
+        POOL,
+        ("run", "FILE", "--until", "runs > 3", "--target", "width=64", "--budget", "1"),
+        ("buys no run",),
+    ),
+}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -443,6 +492,32 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         for part in says:
             assert part in line
     assert files(tmp_path) == before
+
+
+def test_a_plan_of_runs_without_costs_says_how_it_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**row, "parameters": 12 * row["width"] ** 2, "tokens": 1e4} for row in ladder()]
+    found = object_of(capsys, "plan", csv(tmp_path / "runs.csv", rows), "--target", "width=1024", "--budget", "1e12")
+    assert any("6 N D" in note for note in found["notes"])
+    assert {"runs", "decision", "reason", "curve", "stop"} <= set(found)
+    assert {"spend", "regret", "low", "high"} <= set(found["curve"][0])
+
+
+def test_a_plan_is_written_as_a_study_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(runs({}), encoding="utf-8")
+    output = tmp_path / "next.toml"
+    found = object_of(capsys, "plan", path, "--target", "width=16384", "--budget", "1e12", "--slots", "2", "-o", output)
+    assert found["decision"] == "EVALUATE"
+    assert len(found["runs"]) == 2
+    assert all({"width", "learning_rate", "cost", "gain"} <= set(run) for run in found["runs"])
+    study = importlib.import_module("scalelaw.study").read_study(output)
+    assert len(study.specs) == 2
+    assert study.target == {"width": 16384.0}
+    # Where no run is worth its cost, none is written.
+    cheap = tmp_path / "none.toml"
+    done = object_of(capsys, "plan", path, "--target", "width=300", "--budget", "1e12", "-o", cheap)
+    assert done["decision"] == "EXTRAPOLATE"
+    assert not cheap.exists()
 
 
 def test_the_real_command_says_the_same(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ PAGE = ROOT / "docs" / "tuning.md"
 
 
 def test_every_command_of_the_page_runs_and_leads_with_the_words_shown() -> None:
-    command = [sys.executable, ROOT / "tools" / "make_tuning_page.py", "--check"]
+    command = [sys.executable, ROOT / "tools" / "make_pages.py", "tuning", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cells import default_hyper, default_over
-from .errors import DataError
+from .errors import DataError, InputError
 from .figures import figures
+from .figures.gain_per_cost import GainPerCost
+from .figures.spend_vs_regret import SpendVsRegret
 from .forecast import Forecast, forecast
 from .frontier import kept_setting
+from .plan import Plan, costs_of, plan
 from .render import facts, page, short
 from .trials import Trials, place
 from .verdict import Verdict, check
@@ -127,6 +130,8 @@ def report(
     else:
         sentences = [account] if isinstance(account, str) else list(account)
     kept = {} if forecast is None or forecast.fixed is None else forecast.fixed.setting
+    further = None if forecast is None else _planned(trials, forecast)
+    pictures = [figure.data(trials, plan=further) for figure in (GainPerCost(), SpendVsRegret())] if further is not None else []
     notes = {"Kept setting": ", ".join(f"{name} = {short(value, 3)}" for name, value in kept.items())} if kept else {}
     return page(
         trials,
@@ -136,7 +141,20 @@ def report(
         title=title or _title(trials),
         account=sentences,
         notes=notes,
+        plan=further,
+        pictures=pictures,
     )
+
+
+def _planned(trials: Trials, forecast: Forecast) -> Plan | None:
+    """The next runs for a target beyond all the trials, with a budget of what its own run costs; None where none can be told."""
+    over = forecast.frontier.over
+    try:
+        costs = costs_of(trials, over)
+        found = plan(trials, forecast.at, costs.at(forecast.at), over=over, hyper=forecast.frontier.hyper or None, costs=costs)
+    except (DataError, InputError):
+        return None
+    return found if found.curve else None
 
 
 def _largest(trials: Trials, over: Sequence[str]) -> dict[str, float]:

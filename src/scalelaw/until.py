@@ -206,7 +206,7 @@ def run_until(
 
     Raises:
         InputError: no target, one within the study's sizes, a budget that buys no run, or what `run` raises.
-        DataError: every run of the first design diverged and none is left at a lower rate.
+        DataError: none of a round's trials came to an end.
     """
     goal, point = condition(until), dict(target or study.target)
     if not point:

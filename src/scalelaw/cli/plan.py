@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_T = TypeVar("_T")
 _SHOWN = 12
 
-Target = Annotated[str, typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192.")]
-Budget = Annotated[float, typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192; a study names its own."),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15; a study names its own."),
+]
 Sizes = Annotated[
     str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
 ]
@@ -49,8 +56,8 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that
 def plan(
     data: Data,
     *,
-    target: Target,
-    budget: Budget,
+    target: Target = None,
+    budget: Budget = None,
     sizes: Sizes = None,
     largest: Largest = math.inf,
     slots: Slots = None,
@@ -77,42 +84,62 @@ def plan(
     from .. import plan as choose
     from ..plan import Limits, price_of
 
-    there, names = point(target, "--target"), columns(over, "--over")
+    names = columns(over, "--over")
     share(level)
     if output is not None:
         new(output, (".toml",), force)
     allowed = Limits(_sizes(sizes), largest, slots)
     options: dict[str, Any] = {"limits": allowed, "goal": goal, "level": level, "seed": seed}
     if data.suffix == ".toml":
-        found, template, trials = _of_study(
-            data, storage, there, budget, options | {"price": price_of(price, peak_flops=peak_flops, mfu=mfu)}
-        )
+        _no_columns({"--over": over, "--hyper": hyper, "--where": where, "--map": mapping, "--outcome": outcome})
+        options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu)}
+        found, template, trials = _of_study(data, storage, target, budget, options)
     else:
+        there = point(_named(target, "--target", "width=8192"), "--target")
+        budget = _named(budget, "--budget", "1e15")
         trials, template = read(data, mapping, where, outcome, hyper), _template(data)
         options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=trials), "costs": _counted(template, there)}
         with naming(data):
             found = choose(trials, there, budget, over=names, **options)
-    if output is not None:
+    if output is not None and found.runs:
         _write(found, template, data, output)
     if as_json:
         emit(found.to_dict())
         return
     show(found)
-    if output is not None and found.runs:
-        say(f"Written: {output}. Next: scalelaw run {output} --storage {data if data.suffix == '.db' else storage}")
+    if output is not None:
+        store = data if data.suffix == ".db" else storage
+        say(f"Written: {output}. Next: scalelaw run {output} --storage {store}" if found.runs else "No run to write.")
     if trials is not None:
         ignored(trials)
 
 
+def _named(value: _T | None, option: str, example: str) -> _T:
+    if value is None:
+        raise InputError("no such value is named", option, f"For example: {option} {example}")
+    return value
+
+
+def _no_columns(given: Mapping[str, object]) -> None:
+    """A study names its own columns."""
+    found = [name for name, value in given.items() if value]
+    if found:
+        raise InputError(
+            "a study says what its columns are", ", ".join(found), "Leave it out, or plan from the store of its trials"
+        )
+
+
 def _of_study(
-    data: Path, storage: Path, target: dict[str, float] | None, budget: float, options: dict[str, Any]
+    data: Path, storage: Path, target: str | None, budget: float | None, options: dict[str, Any]
 ) -> tuple[Plan, TrialSpec, None]:
     """A plan from a study's own trials: those in the store were made, the others may be."""
     from ..study import read_study
     from ..until import plan_study
 
     study = read_study(data)
-    return plan_study(study, storage, budget, target=target, **options), study.specs[0], None
+    there = None if target is None else point(target, "--target")
+    most = _named(study.budget if budget is None else budget, "--budget", "1e15")
+    return plan_study(study, storage, most, target=there, **options), study.specs[0], None
 
 
 def _sizes(text: str | None) -> tuple[float, ...] | None:
@@ -219,11 +246,12 @@ def _curve(found: Plan) -> None:
             f"{each.off_law:.1%}",
             "any" if math.isinf(each.safe_ratio) else number(each.safe_ratio, 3),
             number(found.price.of(each.total), 3),
+            "stop" if each.runs == found.stop else "",
         ]
         for each in found.curve
     ]
-    head = (f"spend, {found.price.unit}", "runs", "expected regret", "90 % band", "P(off the law)", "safe ratio", "total")
-    table(head, rows, title="Spend against regret")
+    head = (f"spend, {found.price.unit}", "runs", "expected regret", "90 % band", "P(off the law)", "safe ratio", "total", "")
+    table(head, rows, left=("",), title="Spend against regret")
 
 
 def _rungs(found: Plan) -> None:

@@ -56,6 +56,8 @@ class Role(enum.Enum):
     IDEAL = "what forecasts would show whose intervals hold as often as they say"
     OTHER = "another method, for comparison"
     FAILED = "settings that diverged, stayed at chance, or ended far above the best case"
+    OFFER = "runs that might be made, coloured by what they are worth"
+    CHOSEN = "runs that a plan makes next, and where it ends"
 
 
 class Shape(enum.Enum):
@@ -101,7 +103,7 @@ class Ramp:
     """The quantity that colour carries in a panel.
 
     Args:
-        name: which of the painter's ramps: `rate`, `size` or `loss`. One quantity keeps one ramp in every panel.
+        name: which of the painter's ramps: `rate`, `size`, `loss` or `gain`. One quantity keeps one ramp in every panel.
         label: what it measures.
         low, high: the values at its ends.
         scale: linear or log.

@@ -22,7 +22,7 @@ from ._decide import Goal, Worth, rung_rule, too_far, worth_of
 from ._journey import Journey, Question, chance, reason
 from ._price import Price, price_of
 from ._propose import Known, known, propose
-from ._recipe import Limits, blind, free, ladder, recipe_of
+from ._recipe import Limits, blind, free, ladder, recipe_of, within
 from ._result import Decision, Mistake, Plan, PlannedRun, Rung, Spend
 from ._rows import rows_of, study_of
 from ._select import Policy
@@ -84,14 +84,15 @@ def plan(
     """
     limits = limits or Limits()
     if not (budget > 0 and math.isfinite(budget)):
-        raise InputError(f"a budget of {budget:g} FLOPs", "budget", "Give a number above 0, such as 1e15")
+        raise InputError(f"a budget of {budget:g} FLOPs", "--budget", "Give a number above 0, such as 1e15")
     if goal is not None and not goal > 0:
-        raise InputError(f"a goal of {goal:g}", "goal", "Give a loss above 0")
+        raise InputError(f"a goal of {goal:g}", "--goal", "Give a loss above 0")
     _some_finished(trials)
     if pool is not None:
+        pool = within(pool, limits)
         names, hypers = pool.over, pool.hyper
     else:
-        names, hypers = names_of(trials, default_over(trials, target) if over is None else over, hyper)
+        names, hypers = names_of(trials, _over(trials, target) if over is None else over, hyper)
     point = place(names, target)
     _beyond(trials, names, point)
     costs = _costs(trials, names, costs)
@@ -104,6 +105,13 @@ def plan(
     pool = free(state.response, ladder(state.edge, point, costs, limits), costs) if pool is None else pool
     _affordable(pool, budget)
     return _planned(trials, state, pool, question)
+
+
+def _over(trials: Trials, target: Mapping[str, float]) -> tuple[str, ...]:
+    """The scale columns; those of the target where one size alone was run."""
+    own = tuple(name for name in target if name in trials)
+    one = own and not trials.varying(own)
+    return own if one else tuple(default_over(trials, target))
 
 
 def _some_finished(trials: Trials) -> None:
@@ -123,7 +131,7 @@ def _beyond(trials: Trials, over: Sequence[str], point: Mapping[str, float]) -> 
     finished = trials.finished
     if all(point[name] <= float(np.nanmax(finished.numbers(name))) * (1 + 1e-9) for name in over):
         where = ", ".join(f"{name} {value:g}" for name, value in point.items())
-        raise InputError(f"{where} lies within the sizes measured", "target", "Its best settings: scalelaw optimum --at")
+        raise InputError(f"{where} lies within the sizes measured", "--target", "Its best settings: scalelaw optimum --at")
 
 
 def _costs(trials: Trials, over: tuple[str, ...], costs: Costs | Callable[[Mapping[str, float]], float] | None) -> Costs:
@@ -144,7 +152,7 @@ def _spent(trials: Trials, over: tuple[str, ...], costs: Costs) -> float:
 def _affordable(pool: Candidates, budget: float) -> None:
     if float(pool.cost.min()) > budget:
         raise InputError(
-            f"a budget of {budget:.3g} FLOPs buys no run: the cheapest costs {pool.cost.min():.3g}", "budget", "Raise it"
+            f"a budget of {budget:.3g} FLOPs buys no run: the cheapest costs {pool.cost.min():.3g}", "--budget", "Raise it"
         )
 
 
@@ -190,10 +198,10 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
     picks, why = journey.picks[:stop], ""
     decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
     if not picks and (sound is False or too_far(found)):
-        picks = journey.nearest_rung()
+        picks = journey.nearest_rung(found.reach.checked)
         decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
         why = rung_sentence if sound is False else found.reach.message
-        why += "" if picks else " No rung fits in the budget."
+        why += "" if picks else " No rung beyond them is allowed within the budget."
     sentence = why or reason(journey, picks, rungs, question)
     recipe = recipe_of(state.edge)
     assert found.optima is not None
@@ -213,6 +221,7 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
         (question.costs.rule, rung_sentence, found.reach.message, question.price.rule),
         state.edge.hyper,
         (pool, journey.first_gains),
+        stop,
     )
 
 

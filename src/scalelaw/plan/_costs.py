@@ -19,13 +19,17 @@ Array: TypeAlias = NDArray[np.float64]
 
 # Compute is no exact power of the width: with four sizes or more its exponent may change.
 _BENT = 4
+# Powers of the width: a layer beside an input or output that stays, a layer, and as many tokens as weights with either.
+_POWERS: Array = np.arange(1.0, 5.0)
+_LAYERS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Costs:
     """FLOPs of a run by its scale.
 
-    ln C = a + b' ln x (+ 1/2 c' (ln x)^2 from four sizes of one column), and what was measured where it was measured.
+    What was measured where it was measured. Elsewhere ln C = a + b' ln x (+ 1/2 c (ln x)^2 from four sizes of one column); over
+    the width alone C = sum_k a_k width^k, k = 1 ... 4, a_k >= 0, which is what layers of a network cost.
 
     Args:
         over: scale columns. rule: how compute was counted, a sentence.
@@ -44,12 +48,12 @@ class Costs:
 
     def at(self, point: Mapping[str, float]) -> float:
         """FLOPs of one run at a scale."""
-        if self._count is not None:
-            return self._count(point)
         x = np.log([point[name] for name in self.over])
         key = tuple(np.round(x, 9))
         if key in self._measured:
             return self._measured[key]
+        if self._count is not None:
+            return self._count(point)
         return math.exp(min(float(_row(x, len(self._theta)) @ self._theta), 700.0))
 
     def slope(self, point: Mapping[str, float], direction: Array) -> float:
@@ -87,7 +91,21 @@ def costs_of(trials: Trials, over: Sequence[str]) -> Costs:
         b = np.array([2.0 if name == "width" else 1.0 for name in over])
         theta = np.concatenate([[log_cost[0] - b @ points[0]], b])
     measured = {tuple(point): math.exp(value) for point, value in zip(points, log_cost, strict=True)}
-    return Costs(tuple(over), rule, measured, theta)
+    count = (
+        _by_width(np.asarray(points[:, 0], dtype=np.float64), log_cost)
+        if tuple(over) == ("width",) and len(points) >= _LAYERS
+        else None
+    )
+    return Costs(tuple(over), rule, measured, theta, count)
+
+
+def _by_width(x: Array, log_cost: Array) -> Callable[[Mapping[str, float]], float]:
+    """C = sum_k a_k width^k, the a_k >= 0 of least relative squares."""
+    from scipy.optimize import nnls
+
+    relative: Array = np.exp(x[:, None] * _POWERS - log_cost[:, None])
+    a = np.asarray(nnls(relative, np.ones(len(x), dtype=np.float64))[0], dtype=np.float64)
+    return lambda point: float(a @ point["width"] ** _POWERS)
 
 
 def _row(x: Array, width: int) -> Array:

@@ -29,12 +29,14 @@ from ..backtest import Backtest
 from ..forecast import Forecast
 from ._costs import Costs
 
-__all__ = ["Goal", "Worth", "rung_rule", "too_far", "worth_of"]
+__all__ = ["FAR", "Goal", "Worth", "rung_rule", "too_far", "worth_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 _Z = 2.0
-_FAR = 1.001
+# Rounding of a ratio of sizes; and the share by which totals must differ not to count as equal.
+FAR = 1.001
+_EQUAL = 0.03
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,13 @@ def rung_rule(checks: Backtest, level: float) -> tuple[bool | None, str]:
 
 def too_far(found: Forecast) -> bool:
     """Whether the target lies farther beyond the data than forecasts were checked over."""
-    return found.reach.ratio > found.reach.checked * _FAR
+    return found.reach.ratio > found.reach.checked * FAR
 
 
 def stop_at(spend: Sequence[float], total: Sequence[float]) -> int:
-    """Place of the least total; the earliest of equals."""
-    best = int(np.argmin(total))
-    return next(k for k in range(len(spend)) if total[k] <= total[best])
+    """Place of the least total; the earliest of those that are as good as equal to it."""
+    least = min(total)
+    return next(k for k in range(len(spend)) if total[k] <= least + _EQUAL * abs(least))
 
 
 def _normal_cdf(x: float) -> float:

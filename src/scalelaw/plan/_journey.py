@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from ..forecast import Forecast
 from ..trials import Trials
 from ._ahead import Ahead
-from ._belief import Offers
+from ._belief import Belief, Offers
 from ._candidates import Candidates
 from ._costs import Costs
-from ._decide import Goal, Worth, stop_at
+from ._decide import FAR, Goal, Worth, stop_at
 from ._levels import Levels
 from ._price import Price
 from ._propose import Known
@@ -80,8 +81,9 @@ class Journey:
         self._scale = float(draws.mean()) / max(self._belief.regret + self._floor, 1e-12)
         self.picks: list[Pick] = []
         self.curve: list[Spend] = []
+        self._lows: dict[int, Belief] = {}
         self.spend, self.total = [0.0], [self._total(0.0, self._belief.regret, self._variance)]
-        self._note(draws)
+        self.curve.append(self._row(0, self._belief))
 
     def _gains(self) -> Array:
         pool = self._pool
@@ -115,37 +117,36 @@ class Journey:
             self.spend.append(self.spend[-1] + pick.cost)
             self.total.append(self._total(self.spend[-1], pick.regret, pick.variance))
             if len(self.curve) < 2 or self.spend[-1] >= _ROWS * self.curve[-1].spend:
-                self._note(self._ahead.draws(self._belief))
+                self.curve.append(self._row(len(self.picks), self._belief))
+            if self.total[-1] == min(self.total):
+                self._lows[len(self.picks)] = self._belief.copy()
             best = self.spend[int(np.argmin(self.total))]
             if len(self.picks) > 24 and self.spend[-1] > _PAST * max(best, 0.02 * self._worth.cost):
                 break
         if self.picks and self.curve[-1].runs < len(self.picks):
-            self._note(self._ahead.draws(self._belief))
+            self.curve.append(self._row(len(self.picks), self._belief))
+        if self.stop not in {each.runs for each in self.curve}:
+            bisect.insort(self.curve, self._row(self.stop, self._lows[self.stop]), key=lambda each: each.runs)
 
-    def _note(self, draws: Array) -> None:
+    def _row(self, runs: int, belief: Belief) -> Spend:
+        """What so many runs of the path bring."""
+        draws = self._ahead.draws(belief)
         low, high = (float(each) for each in np.quantile(draws, (0.05, 0.95)))
-        regret = float(draws.mean())
-        self.curve.append(
-            Spend(
-                self.spend[-1],
-                len(self.picks),
-                regret,
-                low,
-                high,
-                float(np.mean(draws > self._luck)),
-                self._ahead.safe_ratio(self._belief, self._largest, _TOLERANCE),
-                self.total[-1],
-            )
+        return Spend(
+            self.spend[runs],
+            runs,
+            float(draws.mean()),
+            low,
+            high,
+            float(np.mean(draws > self._luck)),
+            self._ahead.safe_ratio(belief, self._largest, _TOLERANCE),
+            self.total[runs],
         )
 
     @property
     def stop(self) -> int:
-        """Runs after which the total is least."""
+        """Runs after which the total is least; it has a row of its own in the curve."""
         return stop_at(self.spend, self.total)
-
-    def regret_at(self, runs: int) -> float:
-        """Expected share of the loss lost after so many runs of the path."""
-        return self.curve[0].regret if runs == 0 else self._expected(self.picks[runs - 1].regret)
 
     def saved(self, runs: int) -> float:
         """FLOPs that the first runs of the path win, their cost not yet taken off."""
@@ -183,13 +184,23 @@ class Journey:
             found.append(Rung(point, len(picks), cost, regret, worth, worth - cost))
         return found
 
-    def nearest_rung(self) -> list[Pick]:
-        """The sweep of the largest scale beyond the data that the budget allows; nothing where there is none."""
+    def nearest_rung(self, checked: float) -> list[Pick]:
+        """The cheapest sweep beyond the data from which the target lies within the reach that was checked.
+
+        Args:
+            checked: how many times the largest size forecasts were checked over. Where the budget allows no such sweep, the
+                largest it allows is taken; nothing where it allows none.
+        """
         top = self._question.costs.at(self._largest) * (1 + 1e-9)
         price = [self._question.costs.at(point) for point in self._pool.points]
         count = 2 * len(self._pool.hyper) + 1
         inside = [c for c, each in enumerate(price) if top < each and count * each <= self._question.budget]
-        return self.sweep(max(inside, key=lambda c: price[c]), self._question.budget)[0] if inside else []
+        if not inside:
+            return []
+        target = self._question.target
+        near = [c for c in inside if max(target[name] / self._pool.points[c][name] for name in target) <= checked * FAR]
+        chosen = min(near, key=lambda c: price[c]) if near else max(inside, key=lambda c: price[c])
+        return self.sweep(chosen, self._question.budget)[0]
 
     def go_no_go(self, goal: Goal) -> dict[str, float]:
         """Chance that the target reaches the goal, and what the plan's runs add to that decision, in FLOPs."""
@@ -203,9 +214,10 @@ def reason(journey: Journey, picks: Sequence[Pick], rungs: Sequence[Rung], quest
     price, now = question.price, journey.curve[0].regret
     if picks:
         n = len(picks)
+        then = next(each.regret for each in journey.curve if each.runs == n)
         return (
-            f"{n} run{'s' if n > 1 else ''} for {price.words(journey.spend[n])} take the expected regret from {now:.2%} to "
-            f"{journey.regret_at(n):.2%} of the loss, worth {price.words(journey.saved(n))} at the target."
+            f"{n} {'runs' if n > 1 else 'run'} for {price.words(journey.spend[n])} should take the expected regret from "
+            f"{now:.2%} to {then:.2%} of the loss, worth {price.words(journey.saved(n))} at the target."
         )
     offers = [(journey.spend[n], journey.saved(n)) for n in range(1, len(journey.spend))]
     offers += [(rung.cost, rung.worth) for rung in rungs]
@@ -213,4 +225,5 @@ def reason(journey: Journey, picks: Sequence[Pick], rungs: Sequence[Rung], quest
     if not offers:
         return f"{lost}; no run that is allowed fits in the budget."
     cost, worth = max(offers, key=lambda each: each[1] / each[0])
-    return f"{lost}; what comes next would cost {price.words(cost)} and win back {price.words(max(worth, 0.0))}."
+    words = f"{lost}; what comes next would cost {price.words(cost)} and win back {price.words(max(worth, 0.0))}"
+    return f"{words}: too little to tell from nothing." if worth > cost else f"{words}."

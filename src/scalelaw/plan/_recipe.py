@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..trials import Trials
 from ._candidates import Candidates
 from ._costs import Costs
 
-__all__ = ["Limits", "Recipe", "free", "ladder", "recipe_of"]
+__all__ = ["Limits", "Recipe", "free", "ladder", "recipe_of", "within"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -30,6 +30,7 @@ _FAR, _DEVIATIONS = 0.06, 2.0
 _WHOLE = frozenset({"batch_size", "warmup_steps"})
 # Settings offered at each size while nothing is known of them.
 _BLIND = 64
+_NONE = "no size is both allowed and within the largest run"
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 
@@ -54,6 +55,25 @@ class Limits:
             raise InputError(f"a largest run of {self.largest:g} FLOPs", "--largest", "Give a number above 0")
         if self.slots is not None and self.slots < 1:
             raise InputError(f"{self.slots} slots", "--slots", "Give a whole number of 1 or more")
+
+
+def within(pool: Candidates, limits: Limits) -> Candidates:
+    """The candidates that the limits allow.
+
+    Raises:
+        InputError: none is left.
+    """
+    first = np.array([point[pool.over[0]] for point in pool.points])[pool.cell]
+    allowed = pool.cost <= limits.largest
+    if limits.sizes is not None:
+        allowed &= np.isclose(first[:, None], limits.sizes).any(axis=1)
+    if not allowed.any():
+        raise InputError(_NONE, "--sizes, --largest", "Allow more sizes, or larger runs")
+    if allowed.all():
+        return pool
+    left = pool.only(np.flatnonzero(allowed))
+    used, cell = np.unique(left.cell, return_inverse=True)
+    return replace(left, points=tuple(pool.points[int(c)] for c in used), cell=cell.reshape(-1))
 
 
 def ladder(edge: Frontier, target: Mapping[str, float], costs: Costs, limits: Limits) -> list[dict[str, float]]:
@@ -83,9 +103,7 @@ def ladder(edge: Frontier, target: Mapping[str, float], costs: Costs, limits: Li
     if not unique:
         cheapest = min((*made, *rungs), key=costs.at, default=None)
         least = "" if cheapest is None else f"; the cheapest costs {costs.at(cheapest):.3g} FLOPs"
-        raise InputError(
-            f"no size is both allowed and within the largest run{least}", "limits", "Allow more sizes, or larger runs"
-        )
+        raise InputError(f"{_NONE}{least}", "--sizes, --largest", "Allow more sizes, or larger runs")
     return list(unique.values())
 
 
@@ -234,7 +252,7 @@ def blind(
         points.append(point)
     points = [point for point in points if costs.at(point) <= limits.largest]
     if not points:
-        raise InputError("no size is both allowed and within the largest run", "limits", "Allow more sizes, or larger runs")
+        raise InputError(_NONE, "--sizes, --largest", "Allow more sizes, or larger runs")
     z0 = np.stack([axis_of(name).coordinate(finished.numbers(name)) for name in names], axis=1)
     low, high = np.nanmin(z0, axis=0), np.nanmax(z0, axis=0)
     wide = np.maximum(0.5 * (high - low), 0.5 * math.log(100.0))

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..estimate import Estimate, number
+from ._candidates import Candidates
 from ._price import Price
 
 __all__ = ["Decision", "Mistake", "Plan", "PlannedRun", "Rung", "Spend"]
@@ -128,7 +132,8 @@ class Plan:
         setting: the settings to take at the target, as known now.
         price: what FLOPs are paid in.
         notes: how costs were counted, what was assumed.
-        recipe: task, model and the like, for a study file.
+        hyper: the hyperparameters. offered: the pool, and the gain of each of its runs if made first.
+        stop: runs of the curve's row with the least total (of those as good as equal, the first).
     """
 
     target: Mapping[str, float]
@@ -145,7 +150,8 @@ class Plan:
     price: Price = field(default_factory=Price)
     notes: tuple[str, ...] = ()
     hyper: tuple[str, ...] = ()
-    offered: Any = field(default=None, repr=False)
+    offered: tuple[Candidates, NDArray[np.float64]] | None = field(default=None, repr=False)
+    stop: int = 0
 
     @property
     def spend(self) -> float:
@@ -169,6 +175,7 @@ class Plan:
             "message": self.decision.value,
             "reason": self.reason,
             "curve": [each.to_dict() for each in self.curve],
+            "stop": self.stop,
             "rungs": [each.to_dict() for each in self.rungs],
             "mistake": None if self.mistake is None else self.mistake.to_dict(),
             "go": None if self.go is None else {name: number(value) for name, value in self.go.items()},

@@ -69,8 +69,9 @@ def _points(pen: Pen, mark: Points, order: float) -> None:
         if not rows.any():
             continue
         look = _look(pen, mark.role, shape, stroke)
-        if mark.role is Role.RUN:
-            look |= {"c": colours[rows] if np.ndim(colours) == 2 else colours, "edgecolors": pen.theme.paper}
+        if mark.role in (Role.RUN, Role.OFFER):
+            edge = pen.theme.paper if mark.role is Role.RUN else "none"
+            look |= {"c": colours[rows] if np.ndim(colours) == 2 else colours, "edgecolors": edge}
         size = stroke.size * (0.75 if cells else 1.0)
         bound = shape in (Shape.LOW, Shape.HIGH)
         label = "at the grid's edge: a bound" if bound else mark.label
@@ -81,12 +82,12 @@ def _points(pen: Pen, mark: Points, order: float) -> None:
 def _look(pen: Pen, role: Role, shape: Shape, stroke: Stroke) -> dict[str, Any]:
     """Marker, face and edge of points. The best cases are rings, so that the run inside stays visible."""
     marker = {Shape.LOW: "v", Shape.HIGH: "^"}.get(shape, stroke.marker)
-    if role is Role.RUN:
+    if role in (Role.RUN, Role.OFFER):
         return {"marker": marker, "linewidths": 0.3}
     if role is Role.FAILED:
         return {"marker": marker, "color": stroke.colour, "linewidths": stroke.width}
     cells = pen.panel.x.scale == "cells"
-    solid = role in (Role.FORECAST, Role.MISSED, Role.JUDGED, Role.OTHER) or (role is Role.BEST and not cells)
+    solid = role in (Role.FORECAST, Role.MISSED, Role.JUDGED, Role.OTHER, Role.CHOSEN) or (role is Role.BEST and not cells)
     filled = solid and shape is Shape.CLOSED
     edge = pen.theme.paper if role is Role.MISSED else stroke.colour
     inside = stroke.colour if filled else "none" if shape is Shape.OPEN else pen.theme.paper

@@ -14,6 +14,7 @@ from ._paint import inline_svg
 if TYPE_CHECKING:
     from ..fit import Fit
     from ..forecast import Forecast
+    from ..plan import Plan
     from ..verdict import Verdict
 
 __all__ = ["MOST_ROWS", "facts", "page", "short"]
@@ -35,6 +36,8 @@ def page(
     title: str,
     account: Sequence[str],
     notes: Mapping[str, str],
+    plan: Plan | None = None,
+    pictures: Sequence[FigureData] = (),
 ) -> str:
     """One self-contained HTML page.
 
@@ -42,6 +45,7 @@ def page(
         trials: every run, for the table. figure: the main figure. forecast, verdicts: their sections are left out without them.
         title, account: of the page; the sentences of its first paragraph.
         notes: further lines of the provenance.
+        plan, pictures: the next runs and their figures; left out without them.
     """
     from importlib.resources import files
 
@@ -64,6 +68,8 @@ def page(
         forecast=None if forecast is None else _forecast(forecast),
         laws=[] if forecast is None else _laws(forecast),
         backtest=None if forecast is None else _backtest(forecast),
+        plan=None if plan is None else {"decision": plan.decision.value, "reason": plan.reason, "notes": plan.notes},
+        pictures=[{**_svgs(each), "caption": each.description} for each in pictures],
         table=_table(trials),
         provenance=[*_provenance(trials, forecast), *notes.items(), ("scalelaw", __version__)],
     )

@@ -2,7 +2,7 @@
 
 Colours hold for readers who do not tell red from green: the ramps rise evenly in lightness, and every role also differs by its
 line or marker. Rates are viridis, losses are magma (viridis and magma: Smith and van der Walt 2015, CC0), sizes are one blue
-that darkens.
+and gains one green, which darken.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ FONT = "DejaVu Sans"
 
 _VIRIDIS = ("#440154", "#482576", "#414487", "#35608d", "#2a788e", "#21908d", "#22a884", "#42be71", "#7ad151", "#bddf26")
 _MAGMA = ("#1d1147", "#3b0f70", "#641a80", "#8c2981", "#b73779", "#de4968", "#f7705c", "#fe9f6d", "#fecf92", "#fcf3c8")
+_GREENS = ("#eef3f1", "#cfe5dd", "#9fd0c0", "#64b49d", "#2f9279", "#0f6f5a", "#06453a")
 _BLUES = ("#a9cdea", "#7fb2dc", "#5896cb", "#3879b5", "#215c99", "#124079", "#0a2754")
 
 
@@ -82,6 +83,8 @@ def _strokes(ink: str, muted: str, alarm: str, law: str) -> dict[Role, Stroke]:
         Role.IDEAL: Stroke(muted, 1.1, (1.2, 1.8)),
         Role.OTHER: Stroke(ink, 1.3, (4.0, 2.2), marker="o", size=4.6),
         Role.FAILED: Stroke(alarm, 0.9, marker="x", size=4.0),
+        Role.OFFER: Stroke(muted, 0.0, marker="s", size=5.0),
+        Role.CHOSEN: Stroke(ink, 1.1, marker="D", size=5.0),
     }
 
 
@@ -94,7 +97,7 @@ THEMES: Mapping[str, Theme] = {
         void="#eceef1",
         band="#cfe0ee",
         danger="#f6d5d3",
-        ramps={"rate": _VIRIDIS, "loss": _MAGMA, "size": _BLUES},
+        ramps={"rate": _VIRIDIS, "loss": _MAGMA, "size": _BLUES, "gain": _GREENS},
         strokes=_strokes("#1b1f27", "#667080", "#d11f2a", "#0f6cab"),
     ),
     "dark": Theme(
@@ -109,6 +112,7 @@ THEMES: Mapping[str, Theme] = {
             "rate": ("#6a4c93", "#5a64a8", "#4679ad", "#368fae", "#2ea7a5", "#3dbc8d", "#70cf6c", "#a9db4f", "#e3e54a"),
             "loss": tuple(reversed(_MAGMA)),
             "size": ("#27507c", "#3069a1", "#4585c1", "#66a1d6", "#8fbde6", "#bcd8f2", "#e6f1fb"),
+            "gain": ("#1f2a2b", "#1f4a43", "#22715f", "#35967c", "#62b99b", "#9bd8be", "#dcf5e8"),
         },
         strokes=_strokes("#e7e9ee", "#98a2b3", "#ff6b6b", "#5fb4f0"),
     ),
