@@ -96,7 +96,7 @@ def band(seeds: int) -> list[str]:
                     low, high = np.quantile(draws, (0.05, 0.95))
                     inside, told, stated, real = rows[share]
                     inside.append(low <= true <= high)
-                    stated.append(float(draws.mean()))
+                    stated.append(ahead.expected(belief))
                     real.append(float(true))
                     if before is not None:
                         told.append(before[k][0] <= true <= before[k][1])
@@ -162,7 +162,7 @@ def _walked(pool: Pool, seed: int) -> list[tuple[float, float, Known | None, _Pa
     path = _Path(pool, seed)
     found: list[tuple[float, float, Known | None, _Path]] = []
     while path.spent < 0.9 * pool.total:
-        if not path.more(max(0.5 * path.spent, 0.002 * pool.total)):
+        if not path.more(max(0.2 * path.spent, 0.002 * pool.total)):
             break
         copy = _Path(pool, seed)
         copy.made, copy.spent, copy.filled = path.made.copy(), path.spent, path.filled
@@ -198,7 +198,7 @@ def _totals(state: Known, path: _Path, pools: float, slope: float) -> Iterator[f
     belief = state.belief(candidates, pool.targets)
     ahead, single = _ahead(state, path, 0)
     tau = 0.5 * float(np.diag(state.response.hessian_at(pool.targets[0])) @ ahead.tau**2)
-    scale = float(ahead.draws(single).mean()) / max(single.regret + tau, 1e-12)
+    scale = ahead.expected(single) / max(single.regret + tau, 1e-12)
     before, spent = belief.regret, 0.0
     steps = walk(belief, None, candidates, pool.total, fails=state.fails(candidates), spent=(path.spent, path.filled))
     for pick in itertools.islice(steps, 150):

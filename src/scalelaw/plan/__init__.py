@@ -180,9 +180,9 @@ def regret_of(state: Known, target: Mapping[str, float]) -> Estimate:
     scales = [bowl.point for bowl in state.response.bowls]
     belief = Belief(state.response, scales, [point], np.full(len(scales), 1.0))
     loss = float(state.edge.trials.numbers("loss").min())
-    draws = Ahead(state.response, point, belief, chance(state.edge.source, loss)).draws(belief)
-    low, high = (float(each) for each in np.quantile(draws, (0.05, 0.95)))
-    return Estimate(float(draws.mean()), low, high)
+    ahead = Ahead(state.response, point, belief, chance(state.edge.source, loss))
+    low, high = (float(each) for each in np.quantile(ahead.draws(belief), (0.05, 0.95)))
+    return Estimate(ahead.expected(belief), low, high)
 
 
 def _planned(trials: Trials, state: Known, pool: Candidates, question: Question) -> Plan:

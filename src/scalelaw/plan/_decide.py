@@ -62,7 +62,7 @@ class Goal:
         if s <= 0:
             return 0.0
         m = abs(self.margin) / s
-        return s * (math.exp(-0.5 * m * m) / math.sqrt(2 * math.pi) - m * (1 - _normal_cdf(m)))
+        return s * max(math.exp(-0.5 * m * m) / math.sqrt(2 * math.pi) - m * _normal_cdf(-m), 0.0)
 
 
 @dataclass(frozen=True)

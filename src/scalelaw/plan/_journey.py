@@ -77,8 +77,7 @@ class Journey:
         self._variance = self._levels.variance
         self._floor = 0.5 * float(np.diag(state.response.hessian_at(question.target)) @ self._ahead.tau**2)
         self.first_gains = self._gains()
-        draws = self._ahead.draws(self._belief)
-        self._scale = float(draws.mean()) / max(self._belief.regret + self._floor, 1e-12)
+        self._scale = self._ahead.expected(self._belief) / max(self._belief.regret + self._floor, 1e-12)
         self.picks: list[Pick] = []
         self.curve: list[Spend] = []
         self._lows: dict[int, Belief] = {}
@@ -135,7 +134,7 @@ class Journey:
         return Spend(
             self.spend[runs],
             runs,
-            float(draws.mean()),
+            self._ahead.expected(belief),
             low,
             high,
             float(np.mean(draws > self._luck)),

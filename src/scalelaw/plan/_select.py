@@ -2,7 +2,7 @@
 
 A run is worth (1 - P(fails)) (dR + omega dV) / cost^gamma: R the regret of the settings at the targets (`_belief.py`), V the
 variance of the best-case loss there (`_levels.py`), omega what a unit of V is worth to the decision at hand. While the settings
-are not pinned down cheap runs answer first (gamma = 1); later the scales near the target must speak (gamma = 1/2). The belief
+are not pinned down cheap runs answer first (gamma = 0.7); later the scales near the target must speak (gamma = 1/2). The belief
 is a model: what it does not doubt it would never check, so that a share of the spend goes to the emptiest places, whatever
 their gain. A batch is chosen by fantasies: after each choice its run is added to the belief, whose covariance needs no loss.
 """
@@ -36,7 +36,7 @@ class Policy:
         far: ln loss above a scale's best beyond which no setting is worth filling.
     """
 
-    first: float = 1.0
+    first: float = 0.7
     then: float = 0.5
     turn: float = 0.005
     fill: float = 0.3
