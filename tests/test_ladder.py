@@ -136,6 +136,71 @@ def test_what_is_promised_is_what_comes() -> None:
     assert 0.6 < np.sqrt(np.mean(np.square(errors))) / np.mean(stated) < 1.4
 
 
+def _offer() -> Trials:
+    """Eight budgets up to 1e19 FLOPs, nine sizes each, without a loss."""
+    c = np.repeat(np.geomspace(1e17, 1e19, 8), 9)
+    n = optimum(c) * np.tile(np.geomspace(1 / 8, 8, 9), 8)
+    return Trials.from_columns({"parameters": n, "compute": c})
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_a_ladder_from_a_pool_is_rows_of_it(data: bool) -> None:
+    offered = _offer()
+    ladder = pin(COMPUTE, Experiment(SPEND, most=30), small() if data else None, offered=offered)
+    rows = [each.row for each in ladder.runs]
+    assert len(set(rows)) == len(rows) <= 30
+    for each in ladder.runs:
+        assert each.row is not None
+        assert each.parameters == pytest.approx(float(offered["parameters"][each.row]))
+        assert each.compute == pytest.approx(float(offered["compute"][each.row]))
+        assert each.compute == pytest.approx(6 * each.parameters * each.tokens)
+        assert each.to_dict()["row"] == each.row
+    assert ladder.cost <= SPEND
+    assert ladder.even >= 0.3
+    assert ladder.after.size < ladder.before.size
+    cheap = pin(COMPUTE, Experiment(SPEND, largest=5e17), offered=offered)
+    assert max(each.compute for each in cheap.runs) <= 5e17
+
+
+def test_a_chosen_part_of_a_pool_tells_more_than_most_parts_of_its_cost() -> None:
+    """N* from the rows that were chosen, against rows drawn with equal chance until the same spend."""
+    rng = np.random.default_rng(3)
+    offered, star = _offer(), math.log(float(optimum(COMPUTE)[0]))
+    n, c = np.array(offered["parameters"]), np.array(offered["compute"])
+    errors: dict[str, list[float]] = {"chosen": [], "drawn": []}
+    for seed in range(20):
+        first = small(noise=0.004, seed=seed)
+        y = loss(n, c / (6 * n)) * np.exp(0.004 * rng.standard_normal(len(n)))
+        order = rng.permutation(len(n))
+        parts = {
+            "chosen": [each.row for each in pin(COMPUTE, Experiment(SPEND), first, offered=offered).runs],
+            "drawn": order[np.cumsum(c[order]) <= SPEND],
+        }
+        for name, rows in parts.items():
+            columns = {"parameters": n[rows], "tokens": (c / (6 * n))[rows], "compute": c[rows], "loss": y[rows]}
+            both = Trials.from_columns({key: np.concatenate([first[key], column]) for key, column in columns.items()})
+            size = allocate(both, COMPUTE).approach("approach_3").parameters
+            assert size is not None
+            errors[name].append(math.log(size.value) - star)
+    chosen, drawn = (float(np.sqrt(np.mean(np.square(each)))) for each in errors.values())
+    assert chosen < 0.75 * drawn
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ({"parameters": [1e7, math.nan], "tokens": [1e9, 1e9]}, DataError, "row 2"),
+        ({"parameters": [1e7, 1e8], "tokens": [1e9, -1e9]}, DataError, "tokens is -1e"),
+        ({"parameters": [1e7, 1e8]}, DataError, "neither tokens nor compute"),
+        ({"parameters": [], "tokens": []}, DataError, "no run is offered"),
+        ({"parameters": [1e10], "tokens": [1e12]}, InputError, "cheapest run that is offered"),
+    ],
+)
+def test_a_pool_that_cannot_be_offered(columns: dict[str, list[float]], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pin(COMPUTE, Experiment(SPEND), offered=Trials.from_columns(columns))
+
+
 def test_allowed_sizes_are_kept_to() -> None:
     sizes = [2e6, 5e6, 1e7, 2.5e7, 6e7, 1.5e8]
     ladder = pin(COMPUTE, Experiment(SPEND, sizes=sizes))

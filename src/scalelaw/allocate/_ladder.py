@@ -53,6 +53,7 @@ class Rung:
     Args:
         even: whether it belongs to the even spread; else it was chosen for what it tells.
         shape: what to build, where sizes were given.
+        row: of the table that was offered, from 0, where runs were.
     """
 
     parameters: float
@@ -60,6 +61,7 @@ class Rung:
     compute: float
     even: bool
     shape: Shape | None = None
+    row: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -69,6 +71,7 @@ class Rung:
             "tokens": self.tokens,
             "compute": self.compute,
             **shape,
+            **({} if self.row is None else {"row": self.row}),
             "part": "even" if self.even else "chosen",
         }
 

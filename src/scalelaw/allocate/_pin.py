@@ -14,10 +14,10 @@ from ..trials import Trials
 from ._design import Belief, Grid, best_size, choose, excess, log_loss, slopes, summed
 from ._ladder import Experiment, Known, Ladder, Rung
 from ._parametric import collinear, fitted, usable
-from ._runs import Array, Count, Runs, gather
+from ._runs import Array, Count, Runs, budgets_of, gather, offers
 from ._shapes import Family, Shape, read_shapes
 
-__all__ = ["pin", "pinned"]
+__all__ = ["Start", "believed", "pin", "pinned"]
 
 # Share of the spend that is spread evenly.
 EVEN = 0.3
@@ -43,6 +43,7 @@ def pin(
     count: str = "parameters",
     fixed: bool = False,
     objective: Objective | None = None,
+    offered: Trials | None = None,
 ) -> Ladder:
     """The runs that lower the error of ln N* at `compute` FLOPs most for what they cost.
 
@@ -56,35 +57,50 @@ def pin(
         experiment: what may be spent.
         trials: runs so far; None starts from the prior, published coefficients with wide errors.
         count, fixed, objective: as in `allocate`; the objective that the law will be fitted with decides what a run is worth.
+        offered: the runs to choose from, a row each with parameters, and tokens or compute; a row is taken at most once, costs
+            its compute, and is named by `row` of the answer's runs. The largest run then defaults to the spend, and the
+            experiment's `sizes` are not read. Default: any size, at budgets that the spend suggests.
 
     Raises:
-        DataError: the table lacks a column, or holds a scale or a loss that is not positive.
+        DataError: a table lacks a column, or holds a scale or a loss that is not positive.
         InputError: the experiment is none, or no allowed size lies near the optimum of any budget.
     """
     runs = None if trials is None else gather(trials, count, fixed=fixed)
-    return pinned(compute, experiment, runs, objective)
+    return pinned(compute, experiment, runs, objective, None if offered is None else offers(offered, count))
 
 
-def pinned(compute: float, experiment: Experiment, runs: Runs | None, objective: Objective | None = None) -> Ladder:
-    """`pin` from points that are gathered already."""
+def pinned(
+    compute: float,
+    experiment: Experiment,
+    runs: Runs | None,
+    objective: Objective | None = None,
+    offered: tuple[Array, Array, Array] | None = None,
+) -> Ladder:
+    """`pin` from points that are gathered already; `offered` is ln N, ln D and ln C."""
     experiment.check()
     if not (compute > 0 and math.isfinite(compute)):
         raise InputError(f"compute is {compute:g}", "compute", "Give a positive number of FLOPs, for example 1e24")
     per_token = 6.0 if runs is None else runs.per_token
-    top = min(experiment.largest or experiment.spend / 10, experiment.spend / 5, compute)
-    start = _start(compute, experiment, runs, objective, math.log(top / per_token))
+    if offered is None:
+        top = min(experiment.largest or experiment.spend / 10, experiment.spend / 5, compute)
+    else:
+        top = min(experiment.largest or experiment.spend, experiment.spend, math.exp(float(offered[2].max())))
+    start = believed(compute, experiment, runs, objective, math.log(top / per_token))
     belief = start.belief
-    kind = Count.PARAMETERS if runs is None else runs.count
-    levels = _levels(top, per_token, runs)
-    grid, shapes = _grid(belief.theta, levels, per_token, experiment, kind)
+    if offered is None:
+        levels = _levels(top, per_token, runs)
+        grid, shapes = _grid(belief.theta, levels, per_token, experiment, Count.PARAMETERS if runs is None else runs.count)
+        decades, places = float(np.ptp(levels)) / math.log(10), [None] * len(grid.n)
+    else:
+        grid, places = _pool(belief.theta, offered, per_token, top)
+        decades, shapes = max(float(np.ptp(np.log(grid.cost))) / math.log(10), 0.5), [None] * len(grid.n)
     rows, even = choose(belief, grid, experiment.spend, experiment.most, EVEN)
     if not rows:
         raise InputError("the spend pays no run", "spend", "Spend more, or allow smaller runs")
-    known = _known(belief, belief.after(grid.n[rows], grid.d[rows]))
-    plain = _isoflop(belief.theta[:1], experiment.spend, per_token, float(np.ptp(levels)) / math.log(10))
+    plain = _isoflop(belief.theta[:1], experiment.spend, per_token, decades)
     order = [*sorted(rows[:even], key=lambda row: grid.cost[row]), *sorted(rows[even:], key=lambda row: grid.cost[row])]
     rungs = tuple(
-        Rung(float(np.exp(grid.n[row])), float(np.exp(grid.d[row])), float(grid.cost[row]), place < even, shapes[row])
+        Rung(math.exp(grid.n[row]), math.exp(grid.d[row]), float(grid.cost[row]), place < even, shapes[row], places[row])
         for place, row in enumerate(order)
     )
     cost = float(grid.cost[rows].sum())
@@ -98,7 +114,7 @@ def pinned(compute: float, experiment: Experiment, runs: Runs | None, objective:
         degrees=start.degrees,
         per_token=per_token,
         before=_known(belief, belief.information),
-        after=known,
+        after=_known(belief, belief.after(grid.n[rows], grid.d[rows])),
         isoflop=_known(belief, belief.after(*plain)),
         plain=tuple(Rung(n, d, per_token * n * d, True) for n, d in zip(*(np.exp(each).tolist() for each in plain), strict=True)),
         parameters=math.exp(float(best_size(belief.theta[:1], belief.target)[0])),
@@ -107,7 +123,7 @@ def pinned(compute: float, experiment: Experiment, runs: Runs | None, objective:
 
 
 @dataclass(frozen=True, eq=False)
-class _Start:
+class Start:
     """What is believed before the runs, the noise behind it and its degrees of freedom, and in words."""
 
     belief: Belief
@@ -116,7 +132,8 @@ class _Start:
     reason: str
 
 
-def _start(compute: float, experiment: Experiment, runs: Runs | None, objective: Objective | None, top: float) -> _Start:
+def believed(compute: float, experiment: Experiment, runs: Runs | None, objective: Objective | None, top: float) -> Start:
+    """What the data and the prior say before the runs; `top` is ln(C / k) of the largest."""
     theta = np.array([[math.log(_PRIOR["E"]), math.log(_PRIOR["A"]), math.log(_PRIOR["B"]), _PRIOR["alpha"], _PRIOR["beta"]]])
     precision = _prior(theta, top)
     noise, degrees = experiment.noise or _NOISE, math.inf
@@ -145,7 +162,7 @@ def _start(compute: float, experiment: Experiment, runs: Runs | None, objective:
 
     every = _drawn(theta, information(theta)[0])
     reason = f"The choice rests on {told}, with noise of {noise:.2%}."
-    return _Start(Belief(every, information(every), worth, nd), noise, degrees, reason)
+    return Start(Belief(every, information(every), worth, nd), noise, degrees, reason)
 
 
 def _prior(theta: Array, top: float) -> Array:
@@ -241,6 +258,20 @@ def _grid(theta: Array, levels: Array, per_token: float, experiment: Experiment,
         raise InputError(what, "sizes", "Allow sizes there, or another spend")
     n, d, level, share = np.array(rows).T
     return Grid(n, d, per_token * np.exp(n + d), level.astype(np.intp), share), shapes
+
+
+def _pool(theta: Array, offered: tuple[Array, Array, Array], per_token: float, top: float) -> tuple[Grid, list[int | None]]:
+    """The runs that are offered and may be afforded, and their rows."""
+    rows = np.flatnonzero(np.exp(offered[2]) <= top * (1 + 1e-9))
+    if not len(rows):
+        what = f"the cheapest run that is offered costs {math.exp(float(offered[2].min())):.3g} FLOPs, more than {top:.3g}"
+        raise InputError(what, "spend", "Spend more, or offer smaller runs")
+    n, d, c = (each[rows] for each in offered)
+    level = np.zeros(len(rows), dtype=np.intp)
+    for place, group in enumerate(sorted(budgets_of(c), key=lambda group: float(c[group[0]]))):
+        level[group] = place
+    share = (n - best_size(theta[:1], c - math.log(per_token))) / _REACH
+    return Grid(n, d, np.exp(c), level, share), [int(row) for row in rows]
 
 
 def _sizes(

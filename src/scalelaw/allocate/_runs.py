@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from ..errors import DataError, InputError
 from ..frontier import frontier
 from ..trials import Trials
 
-__all__ = ["Array", "Count", "Runs", "budgets_of", "gather", "sizes_of"]
+__all__ = ["Array", "Count", "Runs", "budgets_of", "gather", "offers", "sizes_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -86,12 +87,7 @@ def gather(trials: Trials, count: str = "parameters", *, fixed: bool = False) ->
     d, c, more = _tokens_and_compute(finished, n)
     loss = finished.numbers("loss")
     whole = np.isfinite(n) & np.isfinite(d) & np.isfinite(c) & np.isfinite(loss)
-    for name, column in (("parameters", n), ("tokens", d), ("compute", c), ("loss", loss)):
-        bad = (column <= 0) | np.isinf(column)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            where = f"{trials.source}, finished row {row + 1}"
-            raise DataError(f"{name} is {column[row]:g} and must be positive and finite", where, "Mend it, or filter the row out")
+    _positive({"parameters": n, "tokens": d, "compute": c, "loss": loss}, f"{trials.source}, finished row")
     if not whole.any():
         raise DataError("no finished run has parameters, tokens or compute, and a loss", trials.source, "Check the column names")
     n, d, c, y = np.log(n[whole]), np.log(d[whole]), np.log(c[whole]), np.log(loss[whole])
@@ -107,6 +103,30 @@ def gather(trials: Trials, count: str = "parameters", *, fixed: bool = False) ->
     if len(keys) < len(y):
         more = (*more, f"{len(y)} runs at {len(keys)} points: replicated runs are averaged in ln loss.")
     return _finish((n[first], d[first], c[first], mean, repeats), kind, (*notes, *more), trials.source)
+
+
+def offers(trials: Trials, count: str = "parameters") -> tuple[Array, Array, Array]:
+    """ln N, ln D and ln C `(rows,)` of runs that may be made; a loss is not read.
+
+    Raises:
+        DataError: no rows, no parameters, neither tokens nor compute, or one of them is missing or not positive.
+    """
+    if not len(trials):
+        raise DataError("no run is offered", trials.source, "Offer some, or leave the offer out")
+    n, _, _ = _sizes(trials, count)
+    d, c, _ = _tokens_and_compute(trials, n)
+    named = {"parameters": n, "tokens": d, "compute": c}
+    _positive({name: np.where(np.isnan(column), 0.0, column) for name, column in named.items()}, f"{trials.source}, row")
+    return np.log(n), np.log(d), np.log(c)
+
+
+def _positive(columns: Mapping[str, Array], where: str) -> None:
+    for name, column in columns.items():
+        bad = (column <= 0) | np.isinf(column)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            what = f"{name} is {column[row]:g} and must be positive and finite"
+            raise DataError(what, f"{where} {row + 1}", "Mend it, or filter the row out")
 
 
 def _finish(columns: tuple[Array, Array, Array, Array, Array], kind: Count, notes: tuple[str, ...], source: str) -> Runs:
