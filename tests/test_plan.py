@@ -443,6 +443,23 @@ def test_what_cannot_be_planned_is_said() -> None:
         plan(lost, {"width": 64.0}, 1e12)
 
 
+def test_a_handful_of_runs_at_two_sizes_can_be_planned_from() -> None:
+    rows = [
+        (8.0, 2.6e-3, 2.237),
+        (8.0, 6.7e-3, 2.204),
+        (8.0, 1.7e-2, 2.092),
+        (8.0, 0.116, None),
+        (12.0, 1.7e-2, 2.152),
+        (12.0, 0.116, None),
+    ]
+    columns = {name: [row[k] for row in rows] for k, name in enumerate(("width", "learning_rate", "loss"))}
+    columns["status"] = ["DIVERGED" if row[2] is None else "COMPLETE" for row in rows]
+    found = plan(costly(Trials.from_columns(columns)), {"width": 128.0}, 1e9)
+    assert found.decision is Decision.EVALUATE
+    assert found.regret is not None
+    assert found.regret > 0.02
+
+
 def test_a_goal_is_priced() -> None:
     trials, _ = drawn(0)
     best = forecast(trials, {"width": 4096.0}).loss
