@@ -26,43 +26,54 @@ _T = TypeVar("_T")
 _SHOWN = 12
 
 
+_TargetOf = Annotated[
+    str | None, typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192; a study names its own.")
+]
+_Budget = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15; a study names its own."),
+]
+_Sizes = Annotated[
+    str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
+]
+_Largest = Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")]
+_Slots = Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")]
+_Goal = Annotated[
+    float | None, typer.Option("--goal", metavar="LOSS", help="The run is worth its cost only if it reaches this loss.")
+]
+_Rate = Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")]
+_Peak = Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")]
+_Share = Annotated[
+    float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
+]
+_Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")]
+_Store = Annotated[
+    Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
+]
+_Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)]
+
+
 def plan(
     data: Data,
     *,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192; a study names its own."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15; a study names its own."),
-    ] = None,
-    sizes: Annotated[
-        str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
-    ] = None,
-    largest: Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")] = math.inf,
-    slots: Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")] = None,
-    goal: Annotated[
-        float | None, typer.Option("--goal", metavar="LOSS", help="The run is worth its cost only if it reaches this loss.")
-    ] = None,
-    price: Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")] = None,
-    peak_flops: Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")] = None,
-    mfu: Annotated[
-        float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")
-    ] = None,
-    storage: Annotated[
-        Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
-    ] = Path("study.db"),
+    target: _TargetOf = None,
+    budget: _Budget = None,
+    sizes: _Sizes = None,
+    largest: _Largest = math.inf,
+    slots: _Slots = None,
+    goal: _Goal = None,
+    price: _Rate = None,
+    peak_flops: _Peak = None,
+    mfu: _Share = None,
+    output: _Output = None,
+    storage: _Store = Path("study.db"),
     over: Over = None,
     hyper: Hyper = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
     level: Level = 0.9,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)] = 0,
+    seed: _Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
