@@ -295,7 +295,7 @@ def test_costs_over_width_are_those_of_layers() -> None:
 
     widths = [8.0, 16.0, 32.0, 64.0]
     costs = costs_of(table(width=widths, compute=[counted(each) for each in widths]), ("width",))
-    assert costs.at({"width": 4096}) == pytest.approx(counted(4096), rel=1e-3)
+    assert costs.at({"width": 4096}) == pytest.approx(counted(4096), rel=1e-6)
     assert 1.7 < costs.slope({"width": 4096}, np.ones(1)) < 2
 
 
