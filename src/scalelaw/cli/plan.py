@@ -19,6 +19,7 @@ from ._screen import ignored, interval, number, places, say, table
 if TYPE_CHECKING:
     from ..plan import Plan
     from ..trial import TrialSpec
+    from ..trials import Trials
 
 __all__ = ["plan"]
 
@@ -92,7 +93,7 @@ def plan(
     options: dict[str, Any] = {"limits": allowed, "goal": goal, "level": level, "seed": seed}
     if data.suffix == ".toml":
         _no_columns({"--over": over, "--hyper": hyper, "--where": where, "--map": mapping, "--outcome": outcome})
-        options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu)}
+        options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=_made(storage))}
         found, template, trials = _of_study(data, storage, target, budget, options)
     else:
         there = point(_named(target, "--target", "width=8192"), "--target")
@@ -140,6 +141,13 @@ def _of_study(
     there = None if target is None else point(target, "--target")
     most = _named(study.budget if budget is None else budget, "--budget", "1e15")
     return plan_study(study, storage, most, target=there, **options), study.specs[0], None
+
+
+def _made(storage: Path) -> Trials | None:
+    """The runs of a store; None where there is none yet."""
+    from ..store import load
+
+    return load(storage) if storage.exists() else None
 
 
 def _sizes(text: str | None) -> tuple[float, ...] | None:
