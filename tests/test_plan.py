@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scalelaw._study_text import study_text
@@ -523,6 +523,7 @@ names = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_siz
 
 
 @settings(max_examples=60, deadline=None)
+@example('\x7f\n"', [Grid({"width": (1,), "steps": (1,)}, {"learning_rate": (1.0,)})], {}, None)
 @given(
     names,
     st.lists(grids, min_size=1, max_size=3),
@@ -535,7 +536,7 @@ def test_a_study_survives_being_written(
     goal = {} if target is None else {"width": float(target)}
     study = Study(name, "teacher_student", tuple(parts), task_options=options, target=goal, budget=1e15 if goal else None)
     path = tmp_path_factory.mktemp("text") / "s.toml"
-    path.write_text(study_text(study, ["a comment"]), encoding="utf-8")
+    path.write_text(study_text(study, ["a comment", name]), encoding="utf-8")
     read = read_study(path)
     assert read.specs == study.specs
     assert (read.name, read.target, read.budget) == (study.name, dict(study.target), study.budget)
