@@ -24,8 +24,8 @@ from scalelaw.trials import Trials
 WIDTHS = (4, 8, 16, 32, 64, 128, 1024)
 RATES = np.geomspace(1e-4, 1e-1, 10)
 EXPONENT = -0.45
-# Those about size and data, or about recipes, need other trials: tests/test_allocate.py and tests/test_compare.py draw them.
-STUDY = sorted({*figures.names()} - {"allocation", "arms", "isoflop", "sensitivity"})
+# Those about size and data, recipes or plans need other trials: test_allocate.py, test_compare.py and test_plan_figures.py.
+STUDY = sorted({*figures.names()} - {"allocation", "arms", "isoflop", "sensitivity", "gain_per_cost", "spend_vs_regret"})
 
 
 def world(seeds: int = 3, missing: float = 0.05, noise: float = 0.004) -> Trials:

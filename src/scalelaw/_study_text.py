@@ -14,7 +14,7 @@ __all__ = ["study_text"]
 
 def study_text(study: Study, comment: Sequence[str] = ()) -> str:
     """The study file; `comment` lines stand at its head. Reading it gives the same specs."""
-    lines = [f"# {each}" for each in comment]
+    lines = ["# " + "".join(c if c.isprintable() else " " for c in each) for each in comment]
     lines += [f"name = {_value(study.name)}", f"task = {_value(study.task)}", f"model = {_value(study.model)}"]
     lines += _table("task_options", study.task_options)
     if study.target:
@@ -48,11 +48,11 @@ def _inline(values: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """TOML's strings, numbers and lists are JSON's, but for the exponent: 1e-05 is a float in both."""
+    """TOML's strings, numbers and lists are JSON's, but that it takes no bare DEL."""
     if isinstance(value, Mapping):
         return _inline(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(each) for each in value) + "]"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -295,6 +295,8 @@ def _uncorrected(edge: Frontier) -> Array | None:
         j = response.hyper.index(each.name)
         pairs = zip(response.bowls, response.cells, strict=True)
         alone = [(bowl, float(cell.z[0, j])) for bowl, cell in pairs if bowl.edge[j] is Edge.ALONE]
+        if not alone:
+            continue
         cost = each.costs([bowl.point for bowl, _ in alone], _DRAWS)
         for k, (bowl, kept) in enumerate(alone):
             away = np.where(np.arange(len(response.hyper)) == j, kept - bowl.pooled, 0.0)

@@ -19,61 +19,62 @@ from ._screen import ignored, interval, number, places, say, table
 if TYPE_CHECKING:
     from ..plan import Plan
     from ..trial import TrialSpec
+    from ..trials import Trials
 
 __all__ = ["plan"]
 
 _T = TypeVar("_T")
 _SHOWN = 12
 
-Target = Annotated[
-    str | None,
-    typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192; a study names its own."),
+
+_TargetOf = Annotated[
+    str | None, typer.Option("--target", metavar="POINT", help="The scale of the large run: width=8192; a study names its own.")
 ]
-Budget = Annotated[
+_Budget = Annotated[
     float | None,
     typer.Option("--budget", metavar="FLOPS", help="FLOPs that may be spent before it: 1e15; a study names its own."),
 ]
-Sizes = Annotated[
+_Sizes = Annotated[
     str | None, typer.Option("--sizes", metavar="LIST", help="Run at these values of the first scale column only: 64,128.")
 ]
-Largest = Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")]
-Slots = Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")]
-Goal = Annotated[
+_Largest = Annotated[float, typer.Option("--largest", metavar="FLOPS", help="FLOPs of one run at most.")]
+_Slots = Annotated[int | None, typer.Option("--slots", metavar="N", help="Plan so many runs, then plan again.")]
+_Goal = Annotated[
     float | None, typer.Option("--goal", metavar="LOSS", help="The run is worth its cost only if it reaches this loss.")
 ]
-Price = Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")]
-PeakFlops = Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")]
-Mfu = Annotated[
+_Rate = Annotated[str | None, typer.Option("--price", metavar="PRICE", help="Money per GPU-hour: 2.5/gpu-hour.")]
+_Peak = Annotated[float | None, typer.Option("--peak-flops", metavar="FLOPS", help="FLOP/s of one device.")]
+_Share = Annotated[
     float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
 ]
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")]
-Storage = Annotated[
+_Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")]
+_Store = Annotated[
     Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)]
+_Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)]
 
 
 def plan(
     data: Data,
     *,
-    target: Target = None,
-    budget: Budget = None,
-    sizes: Sizes = None,
-    largest: Largest = math.inf,
-    slots: Slots = None,
-    goal: Goal = None,
-    price: Price = None,
-    peak_flops: PeakFlops = None,
-    mfu: Mfu = None,
-    output: Output = None,
-    storage: Storage = Path("study.db"),
+    target: _TargetOf = None,
+    budget: _Budget = None,
+    sizes: _Sizes = None,
+    largest: _Largest = math.inf,
+    slots: _Slots = None,
+    goal: _Goal = None,
+    price: _Rate = None,
+    peak_flops: _Peak = None,
+    mfu: _Share = None,
+    output: _Output = None,
+    storage: _Store = Path("study.db"),
     over: Over = None,
     hyper: Hyper = None,
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
     level: Level = 0.9,
-    seed: Seed = 0,
+    seed: _Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +93,7 @@ def plan(
     options: dict[str, Any] = {"limits": allowed, "goal": goal, "level": level, "seed": seed}
     if data.suffix == ".toml":
         _no_columns({"--over": over, "--hyper": hyper, "--where": where, "--map": mapping, "--outcome": outcome})
-        options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu)}
+        options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=_made(storage))}
         found, template, trials = _of_study(data, storage, target, budget, options)
     else:
         there = point(_named(target, "--target", "width=8192"), "--target")
@@ -140,6 +141,13 @@ def _of_study(
     there = None if target is None else point(target, "--target")
     most = _named(study.budget if budget is None else budget, "--budget", "1e15")
     return plan_study(study, storage, most, target=there, **options), study.specs[0], None
+
+
+def _made(storage: Path) -> Trials | None:
+    """The runs of a store; None where there is none yet."""
+    from ..store import load
+
+    return load(storage) if storage.exists() else None
 
 
 def _sizes(text: str | None) -> tuple[float, ...] | None:

@@ -24,29 +24,37 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+_StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
+_Engine = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="Where to train; see `scalelaw engines`.")]
+_Parallel = Annotated[int | None, typer.Option("--max-parallel", metavar="N", help="Train at most so many batches at once.")]
+_Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="What to train on: cpu, gpu or tpu.  [default: cpu, or JAX_PLATFORMS]"),
+]
+_Witnesses = Annotated[
+    bool, typer.Option("--witnesses", help="Also measure what goes on inside while training; see `scalelaw export`.")
+]
+_Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="CONDITION", help='Train only as many as it takes: "regret < 0.2 %"; see docs/planning.md.'),
+]
+_Target = Annotated[
+    str | None, typer.Option("--target", metavar="POINT", help="The large run that --until is about; default the study's.")
+]
+_Budget = Annotated[float | None, typer.Option("--budget", metavar="FLOPS", help="FLOPs at most, with --until.")]
+
+
 def run(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")],
+    study: _StudyFile,
     *,
     storage: Storage = Path("study.db"),
-    engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="Where to train; see `scalelaw engines`.")] = "local",
-    max_parallel: Annotated[
-        int | None, typer.Option("--max-parallel", metavar="N", help="Train at most so many batches at once.")
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="What to train on: cpu, gpu or tpu.  [default: cpu, or JAX_PLATFORMS]"),
-    ] = None,
-    witnesses: Annotated[
-        bool, typer.Option("--witnesses", help="Also measure what goes on inside while training; see `scalelaw export`.")
-    ] = False,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", metavar="CONDITION", help='Train only as many as it takes: "regret < 0.2 %".'),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="POINT", help="The large run that --until is about; default the study's.")
-    ] = None,
-    budget: Annotated[float | None, typer.Option("--budget", metavar="FLOPS", help="FLOPs at most, with --until.")] = None,
+    engine: _Engine = "local",
+    max_parallel: _Parallel = None,
+    device: _Device = None,
+    witnesses: _Witnesses = False,
+    until: _Until = None,
+    target: _Target = None,
+    budget: _Budget = None,
     as_json: Json = False,
 ) -> None:
     """Train every trial of STUDY that the store lacks; run it again to go on after anything.
@@ -77,12 +85,8 @@ def run(
         raise InputError(error.what, where, error.mend) from error
     if ended is not None:
         _end(ended, until or "", as_json)
-    if summary is not None:
-        _finish(summary, storage, as_json)
-
-
-def _finish(summary: RunSummary, storage: Path, as_json: bool) -> None:
-    """Tell what came of a run, and exit as it ended."""
+        return
+    assert summary is not None
     _tell(summary, storage, as_json)
     for path in summary.broken:
         note(f"{path} held no trial and was set aside; its trial is trained again.")

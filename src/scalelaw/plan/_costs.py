@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ Array: TypeAlias = NDArray[np.float64]
 _BENT = 4
 # Powers of the width: a layer beside an input or output that stays, a layer, and as many tokens as weights with either.
 _POWERS: Array = np.arange(1.0, 5.0)
-_LAYERS = 3
+_LAYERS, _ROUNDING = 3, 1e-18
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +101,18 @@ def costs_of(trials: Trials, over: Sequence[str]) -> Costs:
 
 
 def _by_width(x: Array, log_cost: Array) -> Callable[[Mapping[str, float]], float]:
-    """C = sum_k a_k width^k, the a_k >= 0 of least relative squares."""
-    from scipy.optimize import nnls
-
+    """C = sum_k a_k width^k, the a_k >= 0 of least relative squares: the best of the unbounded solutions that are >= 0."""
     relative: Array = np.exp(x[:, None] * _POWERS - log_cost[:, None])
-    a = np.asarray(nnls(relative, np.ones(len(x), dtype=np.float64))[0], dtype=np.float64)
-    return lambda point: float(a @ point["width"] ** _POWERS)
+    found: tuple[float, Array, Array] = (math.inf, _POWERS[:1], np.ones(1))
+    for count in range(1, len(_POWERS) + 1):
+        for kept in map(list, itertools.combinations(range(len(_POWERS)), count)):
+            a = np.asarray(np.linalg.lstsq(relative[:, kept], np.ones(len(x)))[0], dtype=np.float64)
+            lost = float(np.sum((relative[:, kept] @ a - 1.0) ** 2))
+            # A further power has to be seen to count: rounding alone makes none.
+            if np.all(a > 0) and lost < 0.99 * found[0] - _ROUNDING:
+                found = (lost, _POWERS[kept], a)
+    _, powers, weights = found
+    return lambda point: float(weights @ point["width"] ** powers)
 
 
 def _row(x: Array, width: int) -> Array:
