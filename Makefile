@@ -44,6 +44,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python tools/make_cli_page.py
 	$(BIN)/python tools/make_laws_page.py
 	$(BIN)/python tools/make_tuning_page.py
+	$(BIN)/python tools/make_importing_page.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tuning.md"
 FIGURES = ROOT / "docs" / "figures"
-_FILE = re.compile(r"```python\n# (\w+\.py)\n.*?```", re.S)
+_FILE = re.compile(r"```(?:python|toml)\n# (\w+\.\w+)\n.*?```", re.S)
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.S)
 
 
@@ -31,10 +31,10 @@ def blocks(page: str) -> list[list[tuple[str, str]]]:
     return found
 
 
-def run(page: str, folder: Path) -> list[list[tuple[str, str]]]:
+def run(page: str, folder: Path, name: str = PAGE.name) -> list[list[tuple[str, str]]]:
     """The blocks with what their commands print now."""
     for match in _FILE.finditer(page):
-        text = match.group(0).removeprefix("```python\n").removesuffix("```")
+        text = match.group(0).partition("\n")[2].removesuffix("```")
         (folder / match.group(1)).write_text(text, encoding="utf-8")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
@@ -44,7 +44,7 @@ def run(page: str, folder: Path) -> list[list[tuple[str, str]]]:
         for command, _ in block:
             done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             if done.returncode not in (0, 3):
-                raise SystemExit(f"docs/tuning.md: `{command}` failed.\n{done.stderr}")
+                raise SystemExit(f"docs/{name}: `{command}` failed.\n{done.stderr}")
             found[-1].append((command, done.stdout))
     return found
 
