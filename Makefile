@@ -43,7 +43,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python tools/make_cli_page.py
 	$(BIN)/python tools/make_laws_page.py
-	$(BIN)/python tools/make_pages.py tuning planning
+	$(BIN)/python tools/make_pages.py tuning planning importing
 
 clean:
 	rm -rf $(VENV) demo

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from killing import contents, finish, kill_within, start
 from scalelaw.cli._points import names, point, setting
 from scalelaw.condition import select
 from scalelaw.errors import DataError, InputError, StudyError
-from scalelaw.importers import importers, parse_mapping
+from scalelaw.importers import Reading, importers, parse_mapping, recognise
 from scalelaw.notation import QUANTITIES
 from scalelaw.study import LARGEST, read_study
 from scalelaw.trials import Trials
@@ -29,7 +30,7 @@ from scalelaw.trials import Trials
 pytestmark = pytest.mark.soak
 
 SECONDS = float(os.environ.get("SCALELAW_SOAK_SECONDS") or 600)
-# The kills get what the five fuzzed languages leave. No input may hold a parser longer than SLOW.
+# The kills get what the six fuzzed languages leave. No input may hold a parser longer than SLOW.
 FUZZ = 0.1
 SLOW = 5.0
 
@@ -170,8 +171,45 @@ def test_options() -> None:
     print(soak(FUZZ, words("=", ",", "loss=final_loss", "width=8192", "N=1e9", " "), try_one), "options")
 
 
+def test_damaged_files_of_trackers(tmp_path: Path) -> None:
+    """A real file, cut off, with noise in it, or with a part of it twice, is read or refused in one line."""
+    samples = Path(__file__).resolve().parent / "fixtures"
+    names = sorted(path.name for path in samples.iterdir() if path.is_dir() and "__" not in path.name)
+    for name in names:
+        shutil.copytree(samples / name, tmp_path / name)
+    files = {name: sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in names}
+    whole = {path: path.read_bytes() for each in files.values() for path in each}
+    place = st.floats(0, 1, exclude_max=True)
+    noise = st.binary(max_size=40) | st.sampled_from(
+        (b"nan", b"1e999", b"-1", b'{"a":', b"\n", b"," * 9, b"[" * 5000, b"\xff" * 9)
+    )
+    damage = st.tuples(st.sampled_from(("cut", "write", "insert", "twice")), place, noise)
+
+    def try_one(value: tuple[str, float, list[tuple[str, float, bytes]]]) -> None:
+        name, which, damages = value
+        path = files[name][int(which * len(files[name]))]
+        content = whole[path]
+        for kind, where, added in damages:
+            at = int(where * len(content))
+            after = {"cut": b"", "write": content[at + len(added) :], "insert": content[at:], "twice": content[at // 2 :]}[kind]
+            content = content[:at] + (added if kind in ("write", "insert") else b"") + after
+        path.write_bytes(content)
+        try:
+            found = recognise(tmp_path / name).gather(tmp_path / name, Reading())
+        except InputError as error:
+            one_line(error)
+        else:
+            assert len(found.table) == len(found.curves) == len(found.provenance)
+        finally:
+            path.write_bytes(whole[path])
+
+    print(
+        soak(FUZZ, st.tuples(st.sampled_from(names), place, st.lists(damage, min_size=1, max_size=3)), try_one), "damaged files"
+    )
+
+
 def test_kill_and_resume(tmp_path: Path) -> None:
-    deadline = time.monotonic() + (1 - 4 * FUZZ) * SECONDS
+    deadline = time.monotonic() + (1 - 5 * FUZZ) * SECONDS
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     finish(start(tmp_path / "undisturbed.db", environment))
     undisturbed = contents(tmp_path / "undisturbed.db")

@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,7 +151,7 @@ def test_a_run_that_was_still_going_is_replaced_once_it_has_ended(tmp_path: Path
     assert import_into([path], store).added == 1
     table = load(store)
     assert table["status"].tolist() == ["COMPLETE"]
-    assert import_into([path], store, final="last").notes[-1].startswith("1 runs are there already with val/loss, mean of")
+    assert import_into([path], store, final="last").notes[-1].startswith("1 run is there already with val/loss, mean of")
     assert read_runs(store).known == 1
 
 
@@ -212,7 +213,6 @@ def test_steps_that_go_back_are_a_restart() -> None:
 
 
 def test_a_long_table_becomes_runs_with_curves_in_every_format(tmp_path: Path) -> None:
-    import polars
 
     rows = [
         {"run_id": run.name, "step": step, "train/loss": run.train_loss(step), "n_embd": run.width, "lr": run.rate_at(step)}
@@ -600,3 +600,68 @@ def test_wandbs_server_is_asked_for_everything(monkeypatch: pytest.MonkeyPatch, 
         assert part in told(Path(wrong))
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert "pip install 'scalelaw[wandb]'" in told(Path("wandb:me/ladder"))
+
+
+# ---- what SECURITY.md promises ------------------------------------------------------------------------------------------
+
+
+def test_no_link_leads_out_of_a_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "runs", tmp_path / "private"
+    shutil.copytree(next(WANDB.glob("*-run64x0p01")), inside / "offline-run-1")
+    shutil.copytree(next(WANDB.glob("*-run128x1")), outside / "offline-run-2")
+    (inside / "linked").symlink_to(outside)
+    (inside / "loop").symlink_to(inside)
+    (inside / "run-stolen.wandb").symlink_to(next(outside.rglob("*.wandb")))
+    assert load(inside)["id"].tolist() == ["run64x0p01"]
+    shutil.copytree(FIXTURES / "mlflow_files", tmp_path / "mlruns")
+    params = next((tmp_path / "mlruns").rglob("params"))
+    (tmp_path / "secret").write_text("1234", encoding="utf-8")
+    (params / "n_head").symlink_to(tmp_path / "secret")
+    found = importers["mlflow_files"].gather(tmp_path / "mlruns", Reading())
+    assert not any("n_head" in origin["config"] for origin in found.provenance)
+
+
+def test_a_parquet_file_that_would_unpack_to_too_much_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    polars.DataFrame({"loss": [1.0] * 200_000}).write_parquet(path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("scalelaw.importers._frame.MOST_CELLS", 100_000)
+    assert "unpacks to 200,000 rows of 1 columns; at most 100,000" in told(path)
+
+
+def test_reading_a_database_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    for name in ("trackio", "mlflow_sqlite", "optuna_sqlite"):
+        folder = tmp_path / name
+        shutil.copytree(FIXTURES / name, folder)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        load(folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_file_says_stays_on_its_line_and_gives_no_orders_to_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('width,"lo\x1b[31m\nss",recipe\n64,3,"a\x1b]0;x\nb"\n', encoding="utf-8")
+    message = told(path)
+    assert message.isprintable()
+    assert load(path, {"loss": "lo\x1b[31m\nss"})["recipe"].tolist() == ["a ]0;x b"]
+    deep = tmp_path / "a.jsonl"
+    deep.write_text('{"loss": ' + '{"a":' * 50_000 + "1" + "}" * 50_001, encoding="utf-8")
+    assert "\n" not in told(deep)
+
+
+def test_progress_is_told_and_other_settings_too(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    store = tmp_path / "study.db"
+    import_into([WANDB], store, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(place, 7) for place in range(1, 8)]
+    again = import_into([WANDB], store, {"parameters": "n_embd"})
+    assert again.added == 2  # those that had not ended make way
+    assert "5 runs are there already, read with other settings" in again.notes[-1]
+
+
+def test_a_tracker_is_data_for_every_command() -> None:
+    runs = read_runs(WANDB)
+    assert runs.known == 4
+    curve = next(curve for curve in runs.curves if curve is not None)
+    assert curve.total == STEPS
+    assert len(curve) == STEPS

@@ -33,6 +33,7 @@ __all__ = [
     "UnknownNameError",
     "WorkerLostError",
     "near",
+    "printable",
 ]
 
 
@@ -52,7 +53,8 @@ class InputError(ScalelawError):
     def __init__(self, what: str, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
         head = f"{where}: {what}" if where else what
-        super().__init__(" ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in (head, mend) if part))
+        text = " ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in (head, mend) if part)
+        super().__init__(printable(text))
 
 
 class StudyError(InputError):
@@ -98,6 +100,11 @@ class EngineError(ScalelawError):
 
 class WorkerLostError(ScalelawError):
     """A worker process ended without delivering a result."""
+
+
+def printable(text: str) -> str:
+    """The text with a blank for every line break and control character: what a stranger's file says stays on its line."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
 
 
 def near(name: str, known: Iterable[str]) -> str | None:

@@ -107,15 +107,23 @@ def _otherwise(store: Store, known: Sequence[tuple[str, Mapping[str, Any]]]) -> 
     if not known:
         return ()
     there = store.provenance()
+    moved = sum(key not in there for key, origin in known if origin.get("run") is not None)
     rules = Counter(
         (str(there[key].get("loss")), str(there[key].get("final")))
         for key, origin in known
         if key in there and (there[key].get("loss"), there[key].get("final")) != (origin.get("loss"), origin.get("final"))
     )
-    return tuple(
-        f"{count} runs are there already with {loss}, {final}: to take another loss or rule, import into a new store."
+    told = [
+        f"{_runs(count)} there already with {loss}, {final}: to take another loss or rule, import into a new store."
         for (loss, final), count in rules.items()
-    )
+    ]
+    if moved:
+        told.append(f"{_runs(moved)} there already, read with other settings: to take these, import into a new store.")
+    return tuple(told)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run is" if count == 1 else f"{count} runs are"
 
 
 def _trials(found: Found, task: str) -> Iterator[tuple[Trial, tuple[Any, Any] | None, dict[str, Any]]]:

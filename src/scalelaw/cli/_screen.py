@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -79,6 +81,7 @@ def say(text: str, style: str = "") -> None:
 
 def note(text: str) -> None:
     """Tell something on the side, on stderr; wrapped where that is a terminal."""
+    text = printable(text)
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
     typer.echo(textwrap.fill(text, wide, break_long_words=False) if wide > 0 else text, err=True)
 

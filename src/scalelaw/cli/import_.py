@@ -17,6 +17,7 @@ from ._screen import note, say
 __all__ = ["import_"]
 
 _LINE_EVERY = 5.0
+_SHOWN = 12
 
 
 def import_(
@@ -66,7 +67,9 @@ def import_(
     for each in found.notes:
         note(each)
     if found.ignored:
-        note(f"Ignored columns: {', '.join(found.ignored)} (--map NAME=COLUMN uses one).")
+        some = ", ".join(found.ignored[:_SHOWN])
+        more = f" and {len(found.ignored) - _SHOWN} more" if len(found.ignored) > _SHOWN else ""
+        note(f"Ignored columns: {some}{more} (--map NAME=COLUMN uses one).")
 
 
 @contextmanager

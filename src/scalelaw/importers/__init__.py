@@ -48,5 +48,5 @@ def recognise(path: Path) -> Importer:
     for member in members:
         if member.recognises(path):
             return member
-    known = "; ".join(f"{name}: {member.summary}" for name, member in importers.items())
-    raise DataError("no importer knows this", str(path), f"Give a store (study.db) or one of these. {known}")
+    mend = "Give a store (study.db), a table (.csv, .parquet, .jsonl) or what a tracker wrote; see scalelaw importers"
+    raise DataError("no importer knows this", str(path), mend)

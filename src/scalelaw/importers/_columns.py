@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, near
+from ..errors import DataError, near, printable
 from ..notation import HYPERPARAMETERS, QUANTITIES, SCALES, match_columns, quantity
 from ..trial import Status
 from ..trials import Trials
@@ -79,7 +79,7 @@ def tabulate(source: Source, mapping: Mapping[str, str] | None = None, keep: Col
     for name, column in found.items():
         cells = source.columns[column]
         if name in QUANTITIES and QUANTITIES[name].text:
-            table[name] = [None if _missing(cell) else str(cell) for cell in cells]
+            table[name] = [None if _missing(cell) else printable(str(cell)) for cell in cells]
         elif name in LENIENT and name not in (mapping or {}) and _all_words(cells):
             ignored = (*ignored, column)
             notes = (*notes, f"The column {column!r} holds words, so it is not taken for {name}.")

@@ -253,10 +253,13 @@ def _mapping(
     """(column by quantity, what to say of it). A setting in an object, `optim.lr`, counts as `lr` where nothing else does."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     direct, _ = match_columns(columns)
-    mapping = {name: column for name, column in direct.items() if name not in ("loss", "status")}
+    # What a run was told goes before what it logged: a rate that was logged is a schedule.
+    logged = {name for name, column in direct.items() if name in _SETTINGS and column not in settings}
+    mapping = {name: column for name, column in direct.items() if name not in ("loss", "status", *logged)}
     mapping.update({name: _meant(column, columns) for name, column in given.items() if name not in ("loss", "step")})
     found: dict[str, list[str]] = {}
-    for column in (*settings, *(name for name in columns if name not in settings)):
+    metrics = [direct[name] for name in direct if name in logged] + [name for name in columns if name not in settings]
+    for column in dict.fromkeys((*settings, *metrics)):
         known = quantity(_tail(column))
         if known is None or known.column in mapping or known.column not in {*_SETTINGS, "seed"}:
             continue
@@ -265,9 +268,11 @@ def _mapping(
     notes = []
     for name, places in found.items():
         mapping[name] = places[0]
+        if quantity(places[0]) is not None and len(places) == 1:
+            continue  # it goes by its own name
         rest = f", not {', '.join(places[1:4])}" if len(places) > 1 else ""
         notes.append(f"{name} is {places[0]}{rest}")
-    return mapping, [f"By their last word: {'; '.join(notes)} (--map takes another)."] if notes else []
+    return mapping, [f"{'; '.join(notes)} (--map takes another)."] if notes else []
 
 
 def _tail(column: str) -> str:
