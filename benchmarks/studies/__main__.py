@@ -3,17 +3,18 @@
     python -m benchmarks.studies run [NAME ...]       train what is missing, then write trials.parquet and README.md
     python -m benchmarks.studies tables [NAME ...]    what the kept trials say
 
-Names are folders of `studies/`: width, drift, finetune, offlaw, language, entropy. An interrupted run goes on where it was.
+Names are folders of `studies/`: width, drift, finetune, offlaw, language, schedules, entropy. An interrupted run goes on where it
+was.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from . import drift, entropy, finetune, language, offlaw, width
+from . import drift, entropy, finetune, language, offlaw, schedules, width
 from .record import record
 
-STUDIES = {module.NAME: module for module in (width, drift, finetune, offlaw, language, entropy)}
+STUDIES = {module.NAME: module for module in (width, drift, finetune, offlaw, language, schedules, entropy)}
 
 
 def main() -> None:
