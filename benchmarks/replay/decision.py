@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scalelaw import plan
 from scalelaw.plan._ahead import Ahead
 from scalelaw.plan._belief import Belief
+from scalelaw.plan._decide import stop_at
 from scalelaw.plan._propose import Known, known, propose
 from scalelaw.plan._select import walk
 from scalelaw.testing.surfaces import Surface, axes
@@ -189,7 +190,8 @@ def _judged(paths: list[list[tuple[float, float, Known | None, _Path]]], pools: 
 
 def _worth_more(state: Known, path: _Path, pools: float, slope: float) -> bool:
     """The planner's rule: whether some stretch of the path ahead wins more than it costs."""
-    return any(total < 0 for total in _totals(state, path, pools, slope))
+    totals = list(_totals(state, path, pools, slope))
+    return stop_at(range(len(totals)), totals) > 0
 
 
 def _totals(state: Known, path: _Path, pools: float, slope: float) -> Iterator[float]:
@@ -199,11 +201,12 @@ def _totals(state: Known, path: _Path, pools: float, slope: float) -> Iterator[f
     ahead, single = _ahead(state, path, 0)
     tau = 0.5 * float(np.diag(state.response.hessian_at(pool.targets[0])) @ ahead.tau**2)
     scale = ahead.expected(single) / max(single.regret + tau, 1e-12)
-    before, spent = belief.regret, 0.0
+    spent = 0.0
+    yield pools * scale * (belief.regret + tau) / slope
     steps = walk(belief, None, candidates, pool.total, fails=state.fails(candidates), spent=(path.spent, path.filled))
     for pick in itertools.islice(steps, 150):
         spent += pick.cost / pool.total
-        yield spent - pools * scale * (before - pick.regret) / slope
+        yield spent + pools * scale * (pick.regret + tau) / slope
         if spent > 1.0:
             return
 
