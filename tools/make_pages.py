@@ -7,7 +7,8 @@
 In a page, a python or toml block that starts with `# NAME.py` or `# NAME.toml` is that file; in a console block, what follows a
 line `$ COMMAND` is its output; a figure drawn to PAGE_NAME.png goes to docs/figures. Everything of a page runs in one new folder.
 The check passes over numbers, which differ a little between machines, and asks that every command still runs and leads with the
-same words; importing.md reads files and prints counts, so that its check is exact. A page that trains networks for a minute is checked with text that makes them smaller; then any words will do.
+same words; importing.md reads files and prints counts, so that its check is exact. A page that trains networks for a minute is
+checked with text that makes them smaller; then any words will do.
 """
 
 from __future__ import annotations
