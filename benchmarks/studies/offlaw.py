@@ -1,94 +1,132 @@
 """The labelled off-law set: ladders in which exactly one knob stays at its small-scale best, and controls in which none does.
 
-Two folders: `sweep` looks for the best of five knobs jointly at every size. A law is fitted to them, and `ladders` trains, at
-every size and one beyond, the law's best of all knobs (the control) and, for each knob, the same with that knob kept at the
-smallest size's best. The label is the knob, the excess what it costs against the control's mean at that size.
+Two folders: `sweep` looks for the best of four knobs jointly at every size. From the surface fitted to it, `ladders` trains
+the best of all knobs at every size (the control) and, for each knob, the same with that knob kept at the smallest size's
+best. The label is the knob, the excess what it costs against the control's mean at that size. Runs are judged from the
+smaller sizes alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from scalelaw import Grid, Optima, ScalelawError, Study, Trials, check, drift, load, optimum
+from scalelaw import Grid, ScalelawError, Study, Trials, check, drift, frontier, load, optimum
 from scalelaw.trial import Trial
 
-from .record import ROOT, Part
+from .record import ROOT, Part, write_toml
 
+ABOUT = (__doc__ or "").splitlines()[0]
 NAME = "offlaw"
-# The run grows with the width, as a compute-optimal ladder's does: knobs that count in steps have something to drift for.
-SIZES = {8: 100, 16: 200, 32: 400, 64: 800, 128: 1600}
-BEYOND = {256: 3200}
-POINTS = 96
+# Width -> (depth, steps). Depth grows with the width, so that the size of the initial weights has something to drift for, and the
+# run grows too, from 1.6 to 13 passes over the same pictures, so that the weight decay has.
+SIZES = {
+    8: (1, 200),
+    12: (2, 300),
+    16: (2, 400),
+    20: (3, 500),
+    32: (4, 800),
+    45: (4, 1100),
+    64: (5, 1600),
+    90: (5, 1600),
+    128: (6, 1600),
+}
+# Settings tried at each size; fewer where a run is dear.
+POINTS = {width: 320 if width < 90 else 128 for width in SIZES}
 SEEDS = (0, 1, 2)
-OPTIONS = {"pixels": 14, "shift": 2, "clutter": 0.8}
+# A run is judged where so many smaller sizes were searched.
+LEAST = 4
+OPTIONS = {"pixels": 14}
 COMMON = {"batch_size": (128,), "schedule": ("cosine",)}
 # Ranges that are searched, evenly in the logarithm; of beta2, that of 1 - beta2.
 RANGES = {
-    "learning_rate": (1e-3, 0.1),
-    "weight_decay": (1e-3, 3.0),
-    "epsilon": (1e-9, 0.03),
-    "beta2": (3e-4, 0.3),
-    "init_scale": (0.2, 2.0),
+    "learning_rate": (1.5e-3, 0.06),
+    "weight_decay": (0.01, 2.0),
+    "init_scale": (0.08, 2.0),
+    "beta2": (1e-3, 0.2),
 }
 
 
-def parts() -> list[Part]:
-    """The sweep, and the ladders that follow from it."""
+def parts() -> Iterator[Part]:
+    """The sweep, and, when that is recorded, the ladders that follow from it."""
     sweep = Part(ROOT / NAME / "sweep", study=_sweep())
-    _write(sweep)
-    found = [sweep]
-    if (sweep.folder / "trials.parquet").exists():
-        plan, culprits = _ladders(_best(load(sweep.folder)))
-        ladders = Part(ROOT / NAME / "ladders", study=plan, labels=lambda trials: _labels(trials, culprits))
-        _write(ladders)
-        found.append(ladders)
-    else:
-        print("Run this once more when the sweep is there: the ladders follow from it.\n")
-    return found
+    write_toml(sweep, ABOUT)
+    yield sweep
+    plan, culprits = _ladders(load(sweep.folder))
+    ladders = Part(ROOT / NAME / "ladders", study=plan, labels=lambda trials: _labels(trials, culprits))
+    write_toml(ladders, ABOUT)
+    yield ladders
 
 
 def tables() -> None:
     """What each kept knob costs at each size, and whether the tools name it."""
     sweep, ladders = load(ROOT / NAME / "sweep"), load(ROOT / NAME / "ladders", where="culprit != ''")
-    widths = [*SIZES, *BEYOND]
+    widths = list(SIZES)
+    _moved(sweep)
     print("| kept at its small-scale best | " + " | ".join(f"width {width}" for width in widths) + " |")
     print("|" + "---|" * (len(widths) + 1))
     for culprit in ("control", *RANGES):
         cells = [_excess(ladders, culprit, width) for width in widths]
         print(f"| {culprit} | " + " | ".join(cells) + " |")
     print("\nExcess over the control's mean, %, with the standard error of the difference.\n")
-    target = {"width": float(max(BEYOND))}
-    ranked = drift(sweep, target)
-    print("Ranked before the runs: " + ", ".join(f"{each.name} {each.score:.2f}" for each in ranked.hyperparameters) + ".\n")
+    target = {"width": float(max(SIZES))}
+    ranked = drift(sweep.where(f"width < {max(SIZES)}"), target)
+    print(
+        f"Ranked for width {max(SIZES)} from the smaller sizes: "
+        + ", ".join(f"{each.name} {each.score:.2f}" for each in ranked.hyperparameters)
+        + ".\n"
+    )
     _named(sweep, ladders)
+
+
+def _moved(sweep: Trials) -> None:
+    """The best of each knob at every size, by which the labels were made, and the exponent of its law."""
+    laws, best = optimum(sweep, over="width", hyper=tuple(RANGES)), _best(sweep)
+    print("| knob | exponent of its best in width, 90 % | " + " | ".join(f"best at width {width}" for width in SIZES) + " |")
+    print("|---" * (2 + len(SIZES)) + "|")
+    for name in RANGES:
+        each = laws[name].exponent()
+        values = " | ".join(f"{best[width][name]:.3g}" for width in SIZES)
+        print(f"| {name} | {each.value:+.3f} ({each.low:+.3f} to {each.high:+.3f}) | {values} |")
+    print("\nThe exponent of beta2 is that of 1 - beta2.\n")
 
 
 def _named(sweep: Trials, ladders: Trials) -> None:
     """Whether `check` calls the runs off the law, and whom it suspects first."""
     print("| culprit | width | excess | OFF_LAW | UNDECIDED | ON_LAW | first suspect |\n|---|---|---|---|---|---|---|")
-    for culprit in ("control", *RANGES):
-        for width in (max(SIZES), *BEYOND):
+    judged: dict[str, list[tuple[str, str]]] = {culprit: [] for culprit in ("control", *RANGES)}
+    for culprit, all_of in judged.items():
+        for width in list(SIZES)[LEAST:]:
             rows = ladders.where(f"width == {width} and culprit == '{culprit}'")
             below = sweep.where(f"width < {width}")
-            rulings: list[str] = []
-            suspects: list[str] = []
-            for place in range(len(rows)):
-                one = rows.where(np.arange(len(rows)) == place)
-                try:
-                    verdict = check(below, one)
-                except ScalelawError as error:
-                    rulings.append(str(error))
-                    continue
-                rulings.append(verdict.verdict.name)
-                suspects += [verdict.suspects[0].hyperparameter] if verdict.suspects else []
-            counts = " | ".join(str(rulings.count(name)) for name in ("OFF_LAW", "UNDECIDED", "ON_LAW"))
-            print(f"| {culprit} | {width} | {_excess(ladders, culprit, width)} | {counts} | {', '.join(sorted(set(suspects)))} |")
+            found = [_judged(below, rows.where(np.arange(len(rows)) == place)) for place in range(len(rows))]
+            suspects = ", ".join(sorted({suspect for _, suspect in found} - {""}))
+            print(f"| {culprit} | {width} | {_excess(ladders, culprit, width)} | {_counts(found)} | {suspects} |")
+            all_of += found
+    print("\n| culprit | runs | OFF_LAW | UNDECIDED | ON_LAW | of those off the law, the culprit is the first suspect in |")
+    print("|---|---|---|---|---|---|")
+    for culprit, found in judged.items():
+        off = [suspect for ruling, suspect in found if ruling == "OFF_LAW"]
+        told = "" if culprit == "control" else f"{off.count(culprit)} of {len(off)}"
+        print(f"| {culprit} | {len(found)} | {_counts(found)} | {told} |")
     print()
+
+
+def _judged(below: Trials, run: Trials) -> tuple[str, str]:
+    """The verdict on one run, and its first suspect."""
+    try:
+        verdict = check(below, run)
+    except ScalelawError as error:
+        return str(error), ""
+    return verdict.verdict.name, verdict.suspects[0].hyperparameter if verdict.suspects else ""
+
+
+def _counts(found: list[tuple[str, str]]) -> str:
+    rulings = [ruling for ruling, _ in found]
+    return " | ".join(str(rulings.count(name)) for name in ("OFF_LAW", "UNDECIDED", "ON_LAW"))
 
 
 def _excess(ladders: Trials, culprit: str, width: float) -> str:
@@ -105,13 +143,15 @@ def _excess(ladders: Trials, culprit: str, width: float) -> str:
 
 def _sweep() -> Study:
     """The same scrambled points at every size, one seed: a Halton sequence in the ranges' logarithms."""
-    settings = [{name: _at(name, share) for name, share in zip(RANGES, row, strict=True)} for row in _halton(POINTS, len(RANGES))]
-    grids = [
-        Grid({"width": (width,), "steps": (steps,)}, {**{name: (value,) for name, value in setting.items()}, **COMMON})
-        for width, steps in SIZES.items()
-        for setting in settings
-    ]
+    rows = _halton(max(POINTS.values()), len(RANGES))
+    settings = [{name: (_at(name, share),) for name, share in zip(RANGES, row, strict=True)} for row in rows]
+    grids = [Grid(_scale(width), {**setting, **COMMON}) for width, points in POINTS.items() for setting in settings[:points]]
     return Study("offlaw_sweep", "fashion_mnist", tuple(grids), task_options=OPTIONS)
+
+
+def _scale(width: int) -> dict[str, tuple[int]]:
+    depth, steps = SIZES[width]
+    return {"width": (width,), "depth": (depth,), "steps": (steps,)}
 
 
 def _at(name: str, share: float) -> float:
@@ -135,34 +175,35 @@ def _halton(count: int, axes: int) -> list[list[float]]:
     return rows
 
 
-def _best(sweep: Trials) -> Optima:
-    return optimum(sweep, over="width", hyper=tuple(RANGES))
+def _best(sweep: Trials) -> dict[int, dict[str, float]]:
+    """The best settings of each size, by the surface. One outside what was searched is kept to its edge."""
+    rows = frontier(sweep, over="width", hyper=tuple(RANGES)).trials
+    return {
+        int(width): {name: _within(name, float(rows[name][place])) for name in RANGES}
+        for place, width in enumerate(rows.numbers("width"))
+    }
 
 
-def _ladders(best: Optima) -> tuple[Study, dict[tuple[int, tuple[tuple[str, float], ...]], str]]:
-    """The ladders, and the culprit by (width, settings). A best value outside what was searched is kept to its edge."""
+def _within(name: str, value: float) -> float:
+    low, high = RANGES[name]
+    low, high = (1 - high, 1 - low) if name == "beta2" else (low, high)
+    return float(f"{min(max(value, low), high):.6g}")
+
+
+def _ladders(sweep: Trials) -> tuple[Study, dict[tuple[int, tuple[tuple[str, float], ...]], str]]:
+    """The ladders, and the culprit by (width, settings)."""
     culprits: dict[tuple[int, tuple[tuple[str, float], ...]], str] = {}
     grids: list[Grid] = []
-    small = _settings(best, min(SIZES))
-    for width, steps in {**SIZES, **BEYOND}.items():
-        tuned = _settings(best, width)
+    best = _best(sweep)
+    for width, tuned in best.items():
         for culprit in ("control", *RANGES):
-            settings = tuned if culprit == "control" else {**tuned, culprit: small[culprit]}
+            settings = tuned if culprit == "control" else {**tuned, culprit: best[min(SIZES)][culprit]}
             if width == min(SIZES) and culprit != "control":
                 continue
             culprits[width, tuple(sorted(settings.items()))] = culprit
             values = {**{name: (value,) for name, value in settings.items()}, **COMMON}
-            grids.append(Grid({"width": (width,), "steps": (steps,)}, values, SEEDS))
+            grids.append(Grid(_scale(width), values, SEEDS))
     return Study("offlaw_ladders", "fashion_mnist", tuple(grids), task_options=OPTIONS), culprits
-
-
-def _settings(best: Optima, width: int) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, (low, high) in RANGES.items():
-        value = best[name].at({"width": float(width)}).value
-        edges = sorted((1 - low, 1 - high)) if name == "beta2" else (low, high)
-        found[name] = float(f"{min(max(value, edges[0]), edges[1]):.6g}")
-    return found
 
 
 def _labels(trials: list[Trial], culprits: Mapping[Any, str]) -> Mapping[str, Mapping[str, Any]]:
@@ -182,23 +223,3 @@ def _labels(trials: list[Trial], culprits: Mapping[Any, str]) -> Mapping[str, Ma
         }
         for trial in trials
     }
-
-
-def _write(part: Part) -> None:
-    """The study as the TOML that `scalelaw run` takes."""
-    assert part.study is not None
-    study, lines = (
-        part.study,
-        [f"# {(__doc__ or '').splitlines()[0]}", f'name = "{part.study.name}"', f'task = "{part.study.task}"'],
-    )
-    lines += ["", "[task_options]", *(f"{name} = {value}" for name, value in study.task_options.items())]
-    for grid in study.grids:
-        lines += ["", "[[grid]]", f"seeds = {list(grid.seeds)}", f"scale = {_inline(grid.scale)}"]
-        lines += [f"hyperparameters = {_inline(grid.hyperparameters)}"]
-    part.folder.mkdir(parents=True, exist_ok=True)
-    Path(part.folder / "study.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _inline(axes: Mapping[str, tuple[Any, ...]]) -> str:
-    told = (f"{name} = {values[0]!r}".replace("'", '"') for name, values in axes.items())
-    return "{ " + ", ".join(told) + " }"
