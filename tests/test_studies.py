@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import polars
 import pytest
 
-from scalelaw import Grid, Study, read_study
+from scalelaw import Grid, Study, allocate, load, read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "studies").rglob("study.toml"))
@@ -40,3 +41,14 @@ def test_a_study_declared_in_code_is_the_same_as_toml(record: Any, tmp_path: Pat
     study = Study("declared", "fashion_mnist", grids, task_options={"pixels": 7, "images": "subset"})
     record.write_toml(record.Part(tmp_path, study=study), "Two grids.")
     assert read_study(tmp_path / "study.toml").specs == study.specs
+
+
+def test_the_best_size_of_the_largest_budget_is_foretold_from_the_smaller_ones() -> None:
+    table = load(ROOT / "studies" / "language")
+    top = float(table.numbers("compute").max())
+    second = allocate(table, top).approaches[1]
+    assert len(second.budgets) == 5
+    assert all(each.used and len(each.parameters) >= 5 for each in second.budgets)
+    foretold = allocate(table.where(f"compute < {top / 2!r}"), second.budgets[-1].compute).approaches[1].parameters
+    assert foretold is not None
+    assert foretold.low < math.exp(second.budgets[-1].best) < foretold.high
