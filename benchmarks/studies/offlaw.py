@@ -23,12 +23,22 @@ ABOUT = (__doc__ or "").splitlines()[0]
 NAME = "offlaw"
 # Width -> (depth, steps). Depth grows with the width, so that the size of the initial weights has something to drift for, and the
 # run grows too, from 1.6 to 13 passes over the same pictures, so that the weight decay has.
-SIZES = {8: (1, 200), 12: (2, 300), 20: (3, 500), 32: (4, 800), 64: (5, 1600), 128: (6, 1600)}
-# Settings tried at each size; fewer at the largest, where a run costs as much as four at the next.
-POINTS = {width: 128 if width == 128 else 320 for width in SIZES}
+SIZES = {
+    8: (1, 200),
+    12: (2, 300),
+    16: (2, 400),
+    20: (3, 500),
+    32: (4, 800),
+    45: (4, 1100),
+    64: (5, 1600),
+    90: (5, 1600),
+    128: (6, 1600),
+}
+# Settings tried at each size; fewer where a run is dear.
+POINTS = {width: 320 if width < 90 else 128 for width in SIZES}
 SEEDS = (0, 1, 2)
 # A run is judged where so many smaller sizes were searched.
-LEAST = 3
+LEAST = 4
 OPTIONS = {"pixels": 14}
 COMMON = {"batch_size": (128,), "schedule": ("cosine",)}
 # Ranges that are searched, evenly in the logarithm; of beta2, that of 1 - beta2.
@@ -87,24 +97,36 @@ def _moved(sweep: Trials) -> None:
 def _named(sweep: Trials, ladders: Trials) -> None:
     """Whether `check` calls the runs off the law, and whom it suspects first."""
     print("| culprit | width | excess | OFF_LAW | UNDECIDED | ON_LAW | first suspect |\n|---|---|---|---|---|---|---|")
-    for culprit in ("control", *RANGES):
+    judged: dict[str, list[tuple[str, str]]] = {culprit: [] for culprit in ("control", *RANGES)}
+    for culprit, all_of in judged.items():
         for width in list(SIZES)[LEAST:]:
             rows = ladders.where(f"width == {width} and culprit == '{culprit}'")
             below = sweep.where(f"width < {width}")
-            rulings: list[str] = []
-            suspects: list[str] = []
-            for place in range(len(rows)):
-                one = rows.where(np.arange(len(rows)) == place)
-                try:
-                    verdict = check(below, one)
-                except ScalelawError as error:
-                    rulings.append(str(error))
-                    continue
-                rulings.append(verdict.verdict.name)
-                suspects += [verdict.suspects[0].hyperparameter] if verdict.suspects else []
-            counts = " | ".join(str(rulings.count(name)) for name in ("OFF_LAW", "UNDECIDED", "ON_LAW"))
-            print(f"| {culprit} | {width} | {_excess(ladders, culprit, width)} | {counts} | {', '.join(sorted(set(suspects)))} |")
+            found = [_judged(below, rows.where(np.arange(len(rows)) == place)) for place in range(len(rows))]
+            suspects = ", ".join(sorted({suspect for _, suspect in found} - {""}))
+            print(f"| {culprit} | {width} | {_excess(ladders, culprit, width)} | {_counts(found)} | {suspects} |")
+            all_of += found
+    print("\n| culprit | runs | OFF_LAW | UNDECIDED | ON_LAW | of those off the law, the culprit is the first suspect in |")
+    print("|---|---|---|---|---|---|")
+    for culprit, found in judged.items():
+        off = [suspect for ruling, suspect in found if ruling == "OFF_LAW"]
+        told = "" if culprit == "control" else f"{off.count(culprit)} of {len(off)}"
+        print(f"| {culprit} | {len(found)} | {_counts(found)} | {told} |")
     print()
+
+
+def _judged(below: Trials, run: Trials) -> tuple[str, str]:
+    """The verdict on one run, and its first suspect."""
+    try:
+        verdict = check(below, run)
+    except ScalelawError as error:
+        return str(error), ""
+    return verdict.verdict.name, verdict.suspects[0].hyperparameter if verdict.suspects else ""
+
+
+def _counts(found: list[tuple[str, str]]) -> str:
+    rulings = [ruling for ruling, _ in found]
+    return " | ".join(str(rulings.count(name)) for name in ("OFF_LAW", "UNDECIDED", "ON_LAW"))
 
 
 def _excess(ladders: Trials, culprit: str, width: float) -> str:
