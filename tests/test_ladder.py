@@ -146,7 +146,7 @@ def _offer() -> Trials:
 @pytest.mark.parametrize("data", [False, True])
 def test_a_ladder_from_a_pool_is_rows_of_it(data: bool) -> None:
     offered = _offer()
-    ladder = pin(COMPUTE, Experiment(SPEND, most=30), small() if data else None, offered=offered)
+    ladder = pin(COMPUTE, Experiment(SPEND, most=30, offered=offered), small() if data else None)
     rows = [each.row for each in ladder.runs]
     assert len(set(rows)) == len(rows) <= 30
     for each in ladder.runs:
@@ -158,7 +158,7 @@ def test_a_ladder_from_a_pool_is_rows_of_it(data: bool) -> None:
     assert ladder.cost <= SPEND
     assert ladder.even >= 0.3
     assert ladder.after.size < ladder.before.size
-    cheap = pin(COMPUTE, Experiment(SPEND, largest=5e17), offered=offered)
+    cheap = pin(COMPUTE, Experiment(SPEND, largest=5e17, offered=offered))
     assert max(each.compute for each in cheap.runs) <= 5e17
 
 
@@ -173,7 +173,7 @@ def test_a_chosen_part_of_a_pool_tells_more_than_most_parts_of_its_cost() -> Non
         y = loss(n, c / (6 * n)) * np.exp(0.004 * rng.standard_normal(len(n)))
         order = rng.permutation(len(n))
         parts = {
-            "chosen": [each.row for each in pin(COMPUTE, Experiment(SPEND), first, offered=offered).runs],
+            "chosen": [each.row for each in pin(COMPUTE, Experiment(SPEND, offered=offered), first).runs],
             "drawn": order[np.cumsum(c[order]) <= SPEND],
         }
         for name, rows in parts.items():
@@ -198,7 +198,7 @@ def test_a_chosen_part_of_a_pool_tells_more_than_most_parts_of_its_cost() -> Non
 )
 def test_a_pool_that_cannot_be_offered(columns: dict[str, list[float]], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        pin(COMPUTE, Experiment(SPEND), offered=Trials.from_columns(columns))
+        pin(COMPUTE, Experiment(SPEND, offered=Trials.from_columns(columns)))
 
 
 def test_allowed_sizes_are_kept_to() -> None:
@@ -306,9 +306,15 @@ def test_the_command_line_prints_writes_and_refuses(tmp_path: Any, capsys: pytes
     assert "there already" in capsys.readouterr().err
     assert main(["allocate", "--compute", "1e21", "--spend", "1e19"]) == 0
     assert "isoFLOP" in capsys.readouterr().out
+    assert main([*asked, "--offered", str(path), "--json"]) == 0
+    rows = [each["row"] for each in json.loads(capsys.readouterr().out)["ladder"]["runs"]]
+    assert set(rows) <= set(range(len(small())))
+    assert main([*asked, "--offered", str(path)]) == 0
+    assert f"row {rows[0] + 1}" in capsys.readouterr().out
     for wrong in (
         ["allocate", "--compute", "1e21"],
         ["allocate", str(path), "--compute", "1e21", "--largest", "1e18"],
+        ["allocate", str(path), "--compute", "1e21", "--offered", str(path)],
         ["allocate", str(path), "--compute", "1e21", "--shapes", "round"],
         ["allocate", str(path), "--compute", "1e21", "--batch", "0"],
         ["allocate", str(path), "--compute", "1e21", "--spend", "-1"],

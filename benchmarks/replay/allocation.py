@@ -66,7 +66,8 @@ def ours(pool: Offer, made: Made, room: float, _: np.random.Generator) -> Sequen
     left = np.flatnonzero(~made)
     if pool.cost[left].min() > room:
         return []
-    found = pin(pool.target, Experiment(room, most=500), pool.trials.where(made), offered=_scales(pool.trials.where(~made)))
+    offered = _scales(pool.trials.where(~made))
+    found = pin(pool.target, Experiment(room, most=500, offered=offered), pool.trials.where(made))
     return [int(left[rung.row]) for rung in found.runs if rung.row is not None]
 
 

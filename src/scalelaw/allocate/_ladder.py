@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..estimate import number
+from ..trials import Trials
 from ._runs import Count
 from ._shapes import Family, Shape, Shapes
 
@@ -29,6 +30,9 @@ class Experiment:
         sizes: shapes that the runs may have, see `read_shapes`; default any size.
         noise: standard deviation of ln loss between runs of one setting; default the scatter about the fitted law, or 0.5 %
             without one.
+        offered: the runs to choose from, a row each with parameters, and tokens or compute; a row is taken at most once, costs
+            its compute, and is named by `row` of the answer's runs. The largest run then defaults to the spend, and `sizes` are
+            not read. Default: any size, at budgets that the spend suggests.
     """
 
     spend: float
@@ -36,6 +40,7 @@ class Experiment:
     most: int = 40
     sizes: Shapes | None = None
     noise: float | None = None
+    offered: Trials | None = field(default=None, repr=False)
 
     def check(self) -> None:
         """Raise InputError for what no experiment can be."""

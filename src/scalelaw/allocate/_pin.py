@@ -43,7 +43,6 @@ def pin(
     count: str = "parameters",
     fixed: bool = False,
     objective: Objective | None = None,
-    offered: Trials | None = None,
 ) -> Ladder:
     """The runs that lower the error of ln N* at `compute` FLOPs most for what they cost.
 
@@ -57,30 +56,24 @@ def pin(
         experiment: what may be spent.
         trials: runs so far; None starts from the prior, published coefficients with wide errors.
         count, fixed, objective: as in `allocate`; the objective that the law will be fitted with decides what a run is worth.
-        offered: the runs to choose from, a row each with parameters, and tokens or compute; a row is taken at most once, costs
-            its compute, and is named by `row` of the answer's runs. The largest run then defaults to the spend, and the
-            experiment's `sizes` are not read. Default: any size, at budgets that the spend suggests.
 
     Raises:
         DataError: a table lacks a column, or holds a scale or a loss that is not positive.
         InputError: the experiment is none, or no allowed size lies near the optimum of any budget.
     """
     runs = None if trials is None else gather(trials, count, fixed=fixed)
-    return pinned(compute, experiment, runs, objective, None if offered is None else offers(offered, count))
+    return pinned(compute, experiment, runs, objective)
 
 
-def pinned(
-    compute: float,
-    experiment: Experiment,
-    runs: Runs | None,
-    objective: Objective | None = None,
-    offered: tuple[Array, Array, Array] | None = None,
-) -> Ladder:
-    """`pin` from points that are gathered already; `offered` is ln N, ln D and ln C."""
+def pinned(compute: float, experiment: Experiment, runs: Runs | None, objective: Objective | None = None) -> Ladder:
+    """`pin` from points that are gathered already."""
     experiment.check()
     if not (compute > 0 and math.isfinite(compute)):
         raise InputError(f"compute is {compute:g}", "compute", "Give a positive number of FLOPs, for example 1e24")
-    per_token = 6.0 if runs is None else runs.per_token
+    per_token, count = (6.0, Count.PARAMETERS) if runs is None else (runs.per_token, runs.count)
+    offered = None
+    if experiment.offered is not None:
+        offered = offers(experiment.offered, "total" if count is Count.TOTAL else "parameters")
     if offered is None:
         top = min(experiment.largest or experiment.spend / 10, experiment.spend / 5, compute)
     else:
@@ -89,7 +82,7 @@ def pinned(
     belief = start.belief
     if offered is None:
         levels = _levels(top, per_token, runs)
-        grid, shapes = _grid(belief.theta, levels, per_token, experiment, Count.PARAMETERS if runs is None else runs.count)
+        grid, shapes = _grid(belief.theta, levels, per_token, experiment, count)
         decades, places = float(np.ptp(levels)) / math.log(10), [None] * len(grid.n)
     else:
         grid, places = _pool(belief.theta, offered, per_token, top)

@@ -59,6 +59,10 @@ Largest = Annotated[
 Sizes = Annotated[
     str | None, typer.Option("--sizes", metavar="SHAPES", help="Shapes that these runs may have, as in --shapes; default any.")
 ]
+Offered = Annotated[
+    Path | None,
+    typer.Option("--offered", metavar="FILE", help="Choose these runs from a table of parameters, and tokens or compute."),
+]
 StudyFile = Annotated[
     Path | None, typer.Option("--study", metavar="FILE", help="Write these runs as a study for `scalelaw run`: ladder.toml.")
 ]
@@ -78,6 +82,7 @@ def allocate(
     spend: Spend = None,
     largest: Largest = None,
     sizes: Sizes = None,
+    offered: Offered = None,
     study: StudyFile = None,
     force: Force = False,
     fixed: Fixed = False,
@@ -95,12 +100,11 @@ def allocate(
     from ..allocate import Experiment
 
     share(level)
-    if spend is None and (data is None or largest is not None or sizes is not None or study is not None):
-        what = "there is no DATA" if data is None else "--largest, --sizes and --study belong to --spend"
-        raise InputError(what, "allocate", "Name a table of runs, or give --spend FLOPS for the runs to begin with")
+    _spent(spend, data, largest, sizes, offered, study)
     if study is not None:
         new(study, (".toml",), force)
     trials = None if data is None else read(data, mapping, where, outcome)
+    pool = None if offered is None else read(offered, mapping)
     with contextlib.nullcontext() if data is None else naming(data):
         found = divide(
             trials,
@@ -114,7 +118,7 @@ def allocate(
             unique_tokens=unique,
             shapes=shapes,
             batch_tokens=batch,
-            experiment=None if spend is None else Experiment(spend, largest, sizes=sizes),
+            experiment=None if spend is None else Experiment(spend, largest, sizes=sizes, offered=pool),
         )
     if study is not None and found.ladder is not None:
         _write(found.ladder, study)
@@ -124,6 +128,13 @@ def allocate(
     show(found)
     if trials is not None:
         ignored(trials)
+
+
+def _spent(spend: float | None, data: Path | None, *asked: object) -> None:
+    """Without --spend there must be a table, and nothing asked of runs that would be bought."""
+    if spend is None and (data is None or any(each is not None for each in asked)):
+        what = "there is no DATA" if data is None else "--largest, --sizes, --offered and --study belong to --spend"
+        raise InputError(what, "allocate", "Name a table of runs, or give --spend FLOPS for the runs to begin with")
 
 
 def _write(ladder: Ladder, study: Path) -> None:
@@ -195,8 +206,9 @@ def _ladder(found: Ladder) -> None:
     """Print the runs that pin the optimum, and what they are worth."""
     rows: list[tuple[str, ...]] = []
     for each in found.runs:
+        place = "" if each.row is None else f", row {each.row + 1}"
         shape = "" if each.shape is None or each.shape.width is None else f"{each.shape.width} x {each.shape.depth}"
-        part = "even spread" if each.even else "chosen"
+        part = ("even spread" if each.even else "chosen") + place
         ratio = number(each.tokens / each.parameters, 3)
         rows.append((part, number(each.parameters), shape, number(each.tokens), number(each.compute), ratio))
     head = ("part", "parameters", "width x depth", "tokens", "FLOPs", "tokens per parameter")
