@@ -107,6 +107,8 @@ def test_wandb_folders_are_read_without_wandb(tmp_path: Path) -> None:
     assert {origin["diverged_step"] for origin in found.provenance if origin["run"] == "run128x1"} == {GONE}
     assert set(found.table["task"]) == {"ladder"}
     assert not any(origin["sampled"] for origin in found.provenance)
+    # Words, lists, histograms and nothing at all were logged too; a number in an object is a metric.
+    assert load(WANDB, outcome="inner.accuracy").finished["loss"].tolist() == [STEPS / 100] * 4
     one = next(WANDB.glob("*-run64x0p01"))
     stranger = tmp_path / "a.png"
     stranger.write_bytes(b"\x89PNG")
@@ -139,6 +141,10 @@ def test_a_wandb_log_that_is_cut_off_gives_what_stands_before(tmp_path: Path) ->
     assert "ends before it says which run it is" in told(path)
     path.write_bytes(b"")
     assert "the file is empty" in told(tmp_path)
+    shutil.copy(next(WANDB.rglob("run-run128x1.wandb")), tmp_path)
+    found = importers["wandb_offline"].gather(tmp_path, Reading())
+    assert found.table["id"].tolist() == ["run128x1"]
+    assert any("1 file is left out" in note and str(path) in note for note in found.table.notes)
 
 
 def test_a_run_that_was_still_going_is_replaced_once_it_has_ended(tmp_path: Path) -> None:
@@ -345,7 +351,11 @@ def test_mlflow_metrics_without_steps_are_counted_and_torn_lines_told(tmp_path: 
     file.write_text("\n".join(lines) + "\n1700", encoding="utf-8")
     check_truth(importers["mlflow_files"].gather(folder, Reading()))
     file.write_text("1 2 3\noops\n1 2 4\n", encoding="utf-8")
-    assert "line 2: 'oops' is not time, value, step" in told(folder)
+    wrong = "line 2: 'oops' is not time, value, step"
+    assert wrong in told(file.parents[2])
+    found = importers["mlflow_files"].gather(folder, Reading())
+    assert len(found.table) == len(RUNS) - 1
+    assert any("1 file is left out" in note and wrong in note for note in found.table.notes)
 
 
 # ---- Optuna -------------------------------------------------------------------------------------------------------------
