@@ -17,14 +17,17 @@ from hypothesis import strategies as st
 
 from fixtures.world import GONE, RUNS, STEPS, Run
 from scalelaw.errors import InputError
-from scalelaw.importers import Found, Reading, Series, importers, parse_final, recognise
+from scalelaw.importers import Found, Reading, Series, TrackedRun, importers, parse_final, recognise
 from scalelaw.importers._crc import crc32c
+from scalelaw.importers._loss import choose
+from scalelaw.importers._tracked import gather
 from scalelaw.importers._yaml import read_yaml
 from scalelaw.importers.plain_log import _record
 from scalelaw.importing import import_into
 from scalelaw.logs import read_runs
 from scalelaw.store import Store, load
 from scalelaw.testing.importers import check_importer
+from scalelaw.trial import Status
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 
@@ -107,6 +110,8 @@ def test_wandb_folders_are_read_without_wandb(tmp_path: Path) -> None:
     assert {origin["diverged_step"] for origin in found.provenance if origin["run"] == "run128x1"} == {GONE}
     assert set(found.table["task"]) == {"ladder"}
     assert not any(origin["sampled"] for origin in found.provenance)
+    # Words, lists, histograms and nothing at all were logged too; a number in an object is a metric.
+    assert load(WANDB, outcome="inner.accuracy").finished["loss"].tolist() == [STEPS / 100] * 4
     one = next(WANDB.glob("*-run64x0p01"))
     stranger = tmp_path / "a.png"
     stranger.write_bytes(b"\x89PNG")
@@ -139,6 +144,10 @@ def test_a_wandb_log_that_is_cut_off_gives_what_stands_before(tmp_path: Path) ->
     assert "ends before it says which run it is" in told(path)
     path.write_bytes(b"")
     assert "the file is empty" in told(tmp_path)
+    shutil.copy(next(WANDB.rglob("run-run128x1.wandb")), tmp_path)
+    found = importers["wandb_offline"].gather(tmp_path, Reading())
+    assert found.table["id"].tolist() == ["run128x1"]
+    assert any("1 file is left out" in note and str(path) in note for note in found.table.notes)
 
 
 def test_a_run_that_was_still_going_is_replaced_once_it_has_ended(tmp_path: Path) -> None:
@@ -345,7 +354,11 @@ def test_mlflow_metrics_without_steps_are_counted_and_torn_lines_told(tmp_path: 
     file.write_text("\n".join(lines) + "\n1700", encoding="utf-8")
     check_truth(importers["mlflow_files"].gather(folder, Reading()))
     file.write_text("1 2 3\noops\n1 2 4\n", encoding="utf-8")
-    assert "line 2: 'oops' is not time, value, step" in told(folder)
+    wrong = "line 2: 'oops' is not time, value, step"
+    assert wrong in told(file.parents[2])
+    found = importers["mlflow_files"].gather(folder, Reading())
+    assert len(found.table) == len(RUNS) - 1
+    assert any("1 file is left out" in note and wrong in note for note in found.table.notes)
 
 
 # ---- Optuna -------------------------------------------------------------------------------------------------------------
@@ -665,3 +678,79 @@ def test_a_tracker_is_data_for_every_command() -> None:
     curve = next(curve for curve in runs.curves if curve is not None)
     assert curve.total == STEPS
     assert len(curve) == STEPS
+
+
+# ---- how a run is judged ------------------------------------------------------------------------------------------------
+
+
+def tracked(name: str, steps: int = 100, **config: object) -> TrackedRun:
+    """A run that logged a loss at each step."""
+    return TrackedRun(name, "here", config, {"loss": Series.of(range(1, steps + 1), 3 - np.arange(steps) / 1000)})
+
+
+def judged(*runs: TrackedRun, **options: object) -> Found:
+    """The table of runs."""
+    return gather("x", runs, Path("here"), Reading(**options))  # type: ignore[arg-type]
+
+
+def test_a_run_without_a_status_is_judged_by_its_steps() -> None:
+    found = judged(tracked("a", max_steps=100), tracked("b", max_steps=200), tracked("c"), tracked("d", max_steps=-1))
+    assert found.table["status"].tolist() == ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"]
+    assert np.isnan(found.table["steps"][3])
+    assert any("max_steps is '-1' in 1 run: not given" in note for note in found.table.notes)
+    # Counted from 0, the last of 100 steps is 99.
+    zero = TrackedRun("e", "here", {"max_steps": 10}, {"loss": Series.of(range(10), np.arange(10, 0, -1))})
+    assert judged(zero).table["status"].tolist() == ["COMPLETE"]
+
+
+def test_tokens_count_accumulated_batches_and_not_twice() -> None:
+    sizes = {"max_steps": 100, "context_length": 8, "gradient_accumulation_steps": 4}
+    found = judged(tracked("a", batch_size=2, **sizes), tracked("b", train={"x": 1}, batch_size=2, **sizes))
+    assert found.table["tokens"].tolist() == [100 * 2 * 8 * 4] * 2
+    assert found.provenance[0]["derived"]["tokens"] == "steps x batch_size x context x accumulation"
+    assert judged(tracked("a", global_batch_size=2, **sizes)).table["tokens"].tolist() == [100 * 2 * 8]
+    # Steps that are not given are those that were done, of a run that was done.
+    unsaid = {"batch_size": 2, "context_length": 8}
+    stopped = TrackedRun("s", "here", unsaid, tracked("s").series, status=Status.FAILED)
+    found = judged(tracked("a", **unsaid), stopped)
+    assert found.table.rows()[0]["tokens"] == 1600
+    assert found.provenance[1]["missing"] == ["parameters", "tokens", "compute"]
+
+
+def test_the_loss_is_the_one_held_out_unless_another_is_named() -> None:
+    assert choose([{"train_loss", "val_loss"}, {"train_loss", "val_loss", "z_loss"}], None, (), "x")[0] == "val_loss"
+    assert choose([{"train/loss"}, {"train/loss"}, {"train/loss", "eval/loss"}], None, (), "x")[0] == "train/loss"
+    assert choose([{"loss"}, {"eval_c4_loss"}], "eval_c4_loss", (), "x") == ("eval_c4_loss", ["loss"])
+    assert choose([{"eval/loss"}], "loss", (), "x")[0] == "eval/loss"
+    for names, asked, part in (
+        ({"accuracy"}, None, "no metric is a loss by its name"),
+        ({"loss"}, "los", "Did you mean 'loss'"),
+        (set(), None, "Check that the runs logged one"),
+    ):
+        with pytest.raises(InputError, match=part):
+            choose([names], asked, (), "x")
+
+
+def test_a_value_that_was_maximised_is_no_loss_by_itself(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "optuna.db"
+    shutil.copy(FIXTURES / "optuna_sqlite" / "optuna.db", path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE study_directions SET direction = 'MAXIMIZE'")
+    connection.close()
+    assert "Name it with --map loss=NAME. The metrics are: value" in told(path)
+    assert len(load(path, "loss=value").finished) == 4
+
+
+def test_the_trainers_tokens_follow_from_its_flops_where_it_did_not_count_them(tmp_path: Path) -> None:
+    source = FIXTURES / "hf_trainer" / RUNS[0].name / "checkpoint-60"
+    shutil.copytree(source, tmp_path / "checkpoint-60")
+    file = tmp_path / "checkpoint-60" / "trainer_state.json"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"num_input_tokens_seen": 15360, "num_train', '"x": 0, "num_train'),
+        encoding="utf-8",
+    )
+    found = importers["hf_trainer"].gather(tmp_path, Reading())
+    assert found.table["tokens"].tolist() == [RUNS[0].tokens]
+    assert found.provenance[0]["derived"] == {"tokens": "C / 6N"}

@@ -63,7 +63,8 @@ def import_(
         )
         return
     with_curves = f", {found.curves} with a curve" if found.curves else ""
-    say(f"Read {found.rows} runs{with_curves}: {found.added} were added to {storage}, {found.known} were there already.")
+    runs = "1 run" if found.rows == 1 else f"{found.rows} runs"
+    say(f"Read {runs}{with_curves}: {found.added} were added to {storage}, {found.known} were there already.")
     for each in found.notes:
         note(each)
     if found.ignored:

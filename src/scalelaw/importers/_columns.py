@@ -19,7 +19,7 @@ from ..trial import Status
 from ..trials import Trials
 from ._units import COUNTS, count_in, header_unit, mapped_unit
 
-__all__ = ["Source", "names_in", "number_in", "parse_mapping", "tabulate"]
+__all__ = ["Source", "as_number", "names_in", "number_in", "parse_mapping", "tabulate"]
 
 MISSING = frozenset({"", "-", "na", "n/a", "<na>", "null", "none", "missing"})
 NOT_FINITE = frozenset({"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
@@ -198,14 +198,27 @@ def _missing(cell: Any) -> bool:
 
 def _read(cell: Any, decimal_comma: bool) -> float | None:
     """The number in a cell, which may be NaN; None where it is not a number."""
-    if isinstance(cell, bool | int | float):
+    if isinstance(cell, bool):
         return float(cell)
+    number = as_number(cell)
+    if number is not None:
+        return number
     text = str(cell).strip()
     if decimal_comma and text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     if NUMBER.fullmatch(text) or text.lower() in NOT_FINITE:
         return float(text)
     return {"true": 1.0, "false": 0.0}.get(text.lower())
+
+
+def as_number(value: Any) -> float | None:
+    """A value from JSON as a number, one that float64 cannot hold as infinite; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def number_in(cell: Any) -> float | None:

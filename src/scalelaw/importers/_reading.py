@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..curves import after_restarts
+from ..errors import DataError
 from ..trial import Status
 from ..trials import Trials
 from ._final import DEFAULT, FinalRule
@@ -31,6 +33,7 @@ class Reading:
         final: the rule for the final loss of a curve.
         pattern: a regular expression with named groups for the lines of a plain log.
         on_progress: called with (runs read, runs in all).
+        skipped: filled while reading: what was wrong with files that were passed over because others beside them are sound.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -38,6 +41,7 @@ class Reading:
     final: FinalRule = DEFAULT
     pattern: str | None = None
     on_progress: Callable[[int, int], None] | None = None
+    skipped: list[DataError] = field(default_factory=list[DataError])
 
     def each(self, items: Sequence[T]) -> Iterator[T]:
         """The items, telling how far it is."""
@@ -45,6 +49,22 @@ class Reading:
             yield item
             if self.on_progress is not None:
                 self.on_progress(place + 1, len(items))
+
+    def attempt(self, files: Sequence[Path], read: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+        """The files with what is read from each. One that cannot be read is passed over, unless it is the only one.
+
+        Raises:
+            DataError: of the only file.
+        """
+        for file in self.each(files):
+            try:
+                found = read(file)
+            except DataError as error:
+                if len(files) == 1:
+                    raise
+                self.skipped.append(error)
+                continue
+            yield file, found
 
 
 @dataclass(frozen=True, eq=False)

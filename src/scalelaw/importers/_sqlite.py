@@ -46,23 +46,28 @@ def reading(file: Path) -> Generator[sqlite3.Connection]:
     """
     address = f"file:{quote(str(file.absolute()))}?mode=ro"
     try:
-        connection = sqlite3.connect(f"{address}{_at_rest(file)}", uri=True, timeout=_BUSY_SECONDS)
+        connection = _connect(f"{address}{_at_rest(file)}")
         try:
-            connection.execute("PRAGMA query_only=ON")
-            connection.execute("PRAGMA trusted_schema=OFF")
-            try:
-                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError:
-                # A log without its index, in a folder where none can be made: the file itself is read.
-                connection.close()
-                connection = sqlite3.connect(f"{address}&immutable=1", uri=True, timeout=_BUSY_SECONDS)
-            yield connection
-        finally:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
-    except sqlite3.Error as error:
-        raise DataError(
-            f"the database cannot be read ({error})", str(file), "Close what writes it, or restore it from a copy"
-        ) from error
+            if not isinstance(error, sqlite3.OperationalError):
+                raise
+            # A log without its index, in a folder where none can be made: the file itself is read.
+            connection = _connect(f"{address}&immutable=1")
+        with contextlib.closing(connection):
+            yield connection
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # a message may quote what is damaged
+        mend = "Close what writes it, or restore it from a copy"
+        raise DataError(f"the database cannot be read ({error})", str(file), mend) from error
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+    connection.text_factory = lambda content: content.decode("utf-8", "replace")
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
 
 
 def _at_rest(file: Path) -> str:

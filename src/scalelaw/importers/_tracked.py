@@ -76,6 +76,8 @@ def gather(importer: str, runs: Iterable[TrackedRun], path: Path, reading: Readi
         DataError: no run, no loss, or a mapped name that does not exist.
     """
     kept = sorted(_together(runs, reading), key=lambda each: each.run.id)
+    if not kept and reading.skipped:
+        raise reading.skipped[0]
     if not kept:
         raise DataError("there is no run in it", str(path), "Give a file or folder that holds runs")
     settings = list(dict.fromkeys(name for each in kept for name in each.run.config))
@@ -88,7 +90,13 @@ def gather(importer: str, runs: Iterable[TrackedRun], path: Path, reading: Readi
         curves.append(curve)
         restarts.append(back)
     mapping, notes = _mapping(rows, settings, reading.mapping)
-    notes = [_about_loss(chosen, others, reading), *notes, *_clean(rows, mapping, reading.mapping), *_restarted(restarts)]
+    notes = [
+        _about_loss(chosen, others, reading),
+        *notes,
+        *_clean(rows, mapping, reading.mapping),
+        *_restarted(restarts),
+        *_skipped(reading),
+    ]
     for row, each, curve in zip(rows, kept, curves, strict=True):
         row["status"] = _status(row, each.run, curve, mapping).name
     columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
@@ -309,6 +317,14 @@ def _clean(rows: Sequence[dict[str, Any]], mapping: Mapping[str, str], given: Ma
 def _about_loss(chosen: str, others: Sequence[str], reading: Reading) -> str:
     rest = f"; --map loss=NAME takes another: {', '.join(others[:5])}" if others else ""
     return f"The loss is {chosen}, {reading.final} where there is a curve{rest}."
+
+
+def _skipped(reading: Reading) -> list[str]:
+    if not reading.skipped:
+        return []
+    first, count = reading.skipped[0], len(reading.skipped)
+    files = "1 file is" if count == 1 else f"{count} files are"
+    return [f"{files} left out{', the first' if count > 1 else ''}: {first.where}: {first.what}."]
 
 
 def _restarted(restarts: Sequence[int]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..trial import Status
+from ._columns import as_number
 from ._files import find, has, labels, read_text
 from ._reading import Reading, Series, TrackedRun, fingerprint
 from ._safetensors import count_weights
@@ -42,8 +43,7 @@ class HfTrainer(Tracker):
         """A run per output folder."""
         files = find(path, STATE) if path.is_dir() else [path]
         found: dict[Path, list[tuple[int, Path, dict[str, Any]]]] = {}
-        for file in reading.each(files):
-            state = _state(file)
+        for file, state in reading.attempt(files, _state):
             home = file.parent.parent if file.parent.name.startswith("checkpoint-") and path.is_dir() else file.parent
             step = state.get("global_step")
             found.setdefault(home, []).append((step if isinstance(step, int) else 0, file, state))
@@ -68,14 +68,15 @@ def _state(file: Path) -> dict[str, Any]:
 def _run(label: str, file: Path, state: dict[str, Any]) -> TrackedRun:
     points: dict[str, tuple[list[float], list[float]]] = {}
     for row in state["log_history"]:
-        step = row.get("step") if isinstance(row, dict) else None
-        if not isinstance(step, int | float):
+        step = as_number(row.get("step")) if isinstance(row, dict) else None
+        if step is None:
             continue
         for name, value in row.items():
-            if name not in _NO_METRIC and isinstance(value, int | float):
+            number = as_number(value)
+            if name not in _NO_METRIC and number is not None:
                 steps, values = points.setdefault(name, ([], []))
-                steps.append(float(step))
-                values.append(float(value))
+                steps.append(step)
+                values.append(number)
     series = {name: Series.of(steps, values) for name, (steps, values) in points.items()}
     done, total = state.get("global_step"), state.get("max_steps")
     ended = isinstance(done, int) and isinstance(total, int) and done >= total > 0
@@ -96,7 +97,8 @@ def _config(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     if config.is_file() and not config.is_symlink():
         with contextlib.suppress(ValueError, RecursionError, DataError):
             told = json.loads(read_text(config, 2**24))
-            found.update({name: value for name, value in told.items() if isinstance(value, bool | int | float | str)})
+            items = told.items() if isinstance(told, dict) else ()
+            found.update({name: value for name, value in items if isinstance(value, bool | int | float | str)})
     weights = count_weights(folder)
     if weights is not None:
         found["parameters"], found["embedding_parameters"] = weights

@@ -42,8 +42,9 @@ class LightningCsv(Tracker):
         """A run per folder."""
         files = find(path, METRICS) if path.is_dir() else [path]
         root = path if path.is_dir() else path.parent
-        for file, label in zip(reading.each(files), labels(root, [file.parent for file in files]), strict=True):
-            yield _run(file, label)
+        names = dict(zip(files, labels(root, [file.parent for file in files]), strict=True))
+        for _, run in reading.attempt(files, lambda file: _run(file, names[file])):
+            yield run
 
 
 def _run(file: Path, label: str) -> TrackedRun:

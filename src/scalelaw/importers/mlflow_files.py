@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
 from ..trial import Status
@@ -54,14 +53,9 @@ class MlflowFiles(Tracker):
         folders = [file.parent for file in find(path, META) if (file.parent / "metrics").is_dir() and ".trash" not in file.parts]
         if not folders:
             raise DataError("there is no run in this MLflow store", str(path), "Give mlruns/, an experiment or a run")
-        names: dict[Path, str | None] = {}
-        for folder in reading.each(folders):
-            meta = read_yaml(read_text(folder / META, _SMALL))
-            if meta.get("lifecycle_stage") == "deleted":
-                continue
-            if folder.parent not in names:
-                names[folder.parent] = _experiment(folder.parent)
-            yield _run(folder, meta, names[folder.parent])
+        for _, run in reading.attempt(folders, _run):
+            if run is not None:
+                yield run
 
 
 def _experiment(folder: Path) -> str | None:
@@ -69,7 +63,11 @@ def _experiment(folder: Path) -> str | None:
     return str(read_yaml(read_text(file, _SMALL)).get("name") or folder.name) if file.is_file() else None
 
 
-def _run(folder: Path, meta: dict[str, Any], experiment: str | None) -> TrackedRun:
+def _run(folder: Path) -> TrackedRun | None:
+    """A run; None where it was deleted."""
+    meta = read_yaml(read_text(folder / META, _SMALL))
+    if meta.get("lifecycle_stage") == "deleted":
+        return None
     params = {_key(file, folder / "params"): read_text(file, _SMALL) for file in _plain(folder / "params")}
     series = {_key(file, folder / "metrics"): _series(file) for file in _plain(folder / "metrics")}
     state = str(meta.get("status"))
@@ -80,7 +78,7 @@ def _run(folder: Path, meta: dict[str, Any], experiment: str | None) -> TrackedR
         params,
         series,
         status=status,
-        group=experiment,
+        group=_experiment(folder.parent),
         name=meta.get("run_name"),
         seconds=seconds_between(meta.get("start_time"), meta.get("end_time")),
         error=None if status is Status.COMPLETE else f"its state in MLflow is {state}",

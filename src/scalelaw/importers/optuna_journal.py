@@ -70,7 +70,7 @@ def _played(file: Path) -> tuple[list[OptunaTrial], bool]:
             continue
         try:
             _play(json.loads(line), studies, trials, begun)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if number == len(lines) and not text.endswith("\n"):
                 torn = True
                 break

@@ -38,7 +38,7 @@ class OptunaSqlite(Tracker):
         for file in databases(path, _TABLES):
             try:
                 found = _trials(file)
-            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise DataError(f"a value in it does not read ({error})", str(file), "Restore it from a copy") from error
             for trial in reading.each(found):
                 yield run_of(trial, str(file))

@@ -61,8 +61,9 @@ class PlainLog(Tracker):
         pattern = _pattern(reading.pattern)
         files = [file for file in find(path, "*") if file.suffix.lower() in _ENDINGS] if path.is_dir() else [path]
         root = path if path.is_dir() else path.parent
-        for file, label in zip(reading.each(files), labels(root, files), strict=True):
-            yield _run(file, label.removesuffix(file.suffix), pattern)
+        names = dict(zip(files, labels(root, files), strict=True))
+        for _, run in reading.attempt(files, lambda file: _run(file, names[file].removesuffix(file.suffix), pattern)):
+            yield run
 
 
 def _looks(file: Path) -> bool:

@@ -52,8 +52,9 @@ class TensorBoard(Tracker):
         """A run per folder."""
         files = find(path, PATTERN) if path.is_dir() else [path]
         root = path if path.is_dir() else path.parent
-        folders = sorted({file.parent for file in files})
-        parts = {folder: [_read(file) for file in files if file.parent == folder] for folder in reading.each(folders)}
+        parts: dict[Path, list[_Log]] = {}
+        for file, log in reading.attempt(files, _read):
+            parts.setdefault(file.parent, []).append(log)
         settings: dict[Path, dict[str, Any]] = {}
         for folder, logs in parts.items():
             # A writer of hyperparameters opens a folder of its own for them, below that of its run.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ._columns import as_number
 from ._reading import Reading, TrackedRun
 from ._sqlite import databases, reading, rows
 from ._tracked import Tracker, flat
@@ -58,11 +59,11 @@ def _runs(file: Path, how: Reading) -> Iterable[TrackedRun]:
         metrics: dict[str, tuple[list[int], list[float]]] = {}
         for row, (_, text) in enumerate(parts[key]):
             for name, value in flat(_object(text, file)).items():
-                number = _WORDS.get(value, value) if isinstance(value, str) else value
-                if isinstance(number, int | float) and not isinstance(number, bool):
+                number = _WORDS.get(value) if isinstance(value, str) else as_number(value)
+                if number is not None:
                     places, values = metrics.setdefault(name, ([], []))
                     places.append(row)
-                    values.append(float(number))
+                    values.append(number)
         steps = [float("nan") if step is None else float(step) for step, _ in parts[key]]
         series, seconds = by_row(steps, metrics)
         config = {name: value for name, value in flat(configs.get(key, {})).items() if not name.startswith("_")}

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..trial import Status
+from ._columns import as_number
 from ._files import find, has, read_bytes
 from ._reading import Reading, TrackedRun
 from ._tracked import Tracker, flat
@@ -34,7 +35,8 @@ class WandbOffline(Tracker):
 
     Read with the standard library; nothing of W&B is needed and nothing leaves this machine. How a run ended is its exit record:
     without one it was killed, or is still going, and is LOST until it is imported again. A log that is cut off is read up to
-    there. Where a run logs its own step (`train/global_step`, `iter`, ...) that is the step, else W&B's.
+    there, and one that holds nothing is left out. Where a run logs its own step (`train/global_step`, `iter`, ...) that is the
+    step, else W&B's.
     """
 
     name = "wandb_offline"
@@ -53,8 +55,8 @@ class WandbOffline(Tracker):
         files = find(path, "run-*.wandb") if path.is_dir() else [path]
         # offline-run-DATE_TIME-ID: the parts of a resumed run in the order of their times.
         files.sort(key=lambda file: (file.parent.name.removeprefix("offline-"), file))
-        for file in reading.each(files):
-            yield _run(file)
+        for _, run in reading.attempt(files, _run):
+            yield run
 
 
 @dataclass(eq=False)
@@ -228,8 +230,10 @@ def _item(data: bytes, at: int, stop: int) -> tuple[bytes, float | None]:
 
 def _number(raw: bytes) -> float | None:
     """The number in JSON, with the words that W&B has for what JSON has none for."""
-    with contextlib.suppress(ValueError):
-        return float(raw.strip(b'"')) if raw.strip(b'"') in (b"NaN", b"Infinity", b"-Infinity") else float(json.loads(raw))
+    if raw.strip(b'"') in (b"NaN", b"Infinity", b"-Infinity"):
+        return float(raw.strip(b'"'))
+    with contextlib.suppress(ValueError, RecursionError):
+        return as_number(json.loads(raw))
     return None
 
 
@@ -242,8 +246,7 @@ def _rare(data: bytes) -> tuple[bytes, float | None]:
             if number in (1, 2):
                 keys.append(each)
             elif number == 16:
-                with contextlib.suppress(TypeError, RecursionError):
-                    value = _number(each)
+                value = _number(each)
             elif number == 6:
                 value = struct.unpack("<d", each)[0]
         elif number in (4, 5):
@@ -276,8 +279,5 @@ def _summary(log: _Log) -> dict[str, float]:
     for each in log.summaries:
         with contextlib.suppress(ValueError):
             _update(found, each)
-    return {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and not name.startswith("_")
-    }
+    numbers = {name: as_number(value) for name, value in flat(found).items() if not name.startswith("_")}
+    return {name: number for name, number in numbers.items() if number is not None}

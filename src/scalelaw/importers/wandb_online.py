@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DataError, MissingExtraError
 from ..trial import Status
-from ._columns import STATES
+from ._columns import STATES, as_number
 from ._reading import Reading, TrackedRun
 from ._tracked import Tracker, flat
 from ._xaxis import by_row
@@ -70,11 +70,11 @@ def _run(run: Any, parts: list[str]) -> TrackedRun:
         step = row.get("_step")
         steps.append(float(step) if isinstance(step, int | float) else math.nan)
         for name, value in flat(row).items():
-            number = _WORDS.get(value, value) if isinstance(value, str) else value
-            if isinstance(number, int | float) and not isinstance(number, bool):
+            number = _WORDS.get(value) if isinstance(value, str) else as_number(value)
+            if number is not None:
                 places, values = metrics.setdefault(name, ([], []))
                 places.append(place)
-                values.append(float(number))
+                values.append(number)
     series, seconds = by_row(steps, metrics)
     word = str(run.state).lower()
     status = Status.LOST if word == "running" else STATES.get(word, Status.LOST)
@@ -95,4 +95,4 @@ def _run(run: Any, parts: list[str]) -> TrackedRun:
 def _summary(summary: Any, series: Mapping[str, Any]) -> dict[str, float]:
     """Numbers that were only summarised, not logged."""
     found = {name: value for name, value in flat(dict(summary)).items() if not name.startswith("_") and name not in series}
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {name: number for name, value in found.items() if (number := as_number(value)) is not None}
