@@ -10,12 +10,13 @@ import warnings
 
 import numpy as np
 
-from . import decision, tables
+from . import allocation, decision, tables
 
 KINDS = {
     "steplaw": tables.steplaw_table,
     "studies": tables.studies_table,
     "worlds": tables.worlds_table,
+    "allocation": allocation.allocation,
     "band": decision.band,
     "stop": decision.stop,
     "speed": decision.speed,
