@@ -576,7 +576,7 @@ class _FakeRun:
     def __init__(self, run: Run) -> None:
         self.id, self.name, self.state = run.name, run.name, "finished"
         self.config = {**run.config, "_wandb": {}}
-        self.summary = {"train/loss": 1.0, "_runtime": 9, "best": 2.0}
+        self.summary_metrics = {"train/loss": 1.0, "_runtime": 9, "best": {"accuracy": 0.5}}
         self._run = run
 
     def scan_history(self, keys: object = None, page_size: int = 0) -> list[dict[str, object]]:
@@ -608,6 +608,10 @@ def test_wandbs_server_is_asked_for_everything(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setitem(sys.modules, "wandb", fake)
     found = recognise(Path("wandb:me/ladder")).gather(Path("wandb:me/ladder"), Reading())
     check_truth(found)
+    assert (
+        recognise(Path("wandb:me/ladder")).read(Path("wandb:me/ladder"), keep=["best.accuracy"])["best.accuracy"].tolist()
+        == [0.5] * 5
+    )
     assert import_into(["wandb://me/ladder"], tmp_path / "study.db").added == len(RUNS)
     for wrong, part in (("wandb:me/nothing", "W&B does not give it"), ("wandb:ladder", "names no project")):
         assert part in told(Path(wrong))
