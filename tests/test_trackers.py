@@ -238,6 +238,12 @@ def test_a_long_table_becomes_runs_with_curves_in_every_format(tmp_path: Path) -
         found = recognise(tmp_path / name).gather(tmp_path / name, Reading())
         check_truth(found)
         assert import_into([tmp_path / name], tmp_path / f"{name}.db").curves == len(RUNS)
+    named = tmp_path / "named.csv"
+    frame.rename({"run_id": "trial", "step": "t"}).write_csv(named)
+    found = recognise(named).gather(named, Reading({"id": "trial", "step": "t"}))
+    check_truth(found)
+    assert set(found.table["id"]) == {run.name for run in RUNS}
+    assert not found.table.ignored
 
 
 def test_half_a_line_of_json_is_one_line_and_stores_nothing(tmp_path: Path) -> None:
