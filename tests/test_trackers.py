@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 import sys
 import types
 from pathlib import Path
@@ -66,7 +67,7 @@ def check_truth(found: Found, *, first: int = 1, curve: str = "train", loss: str
 def told(path: Path, **options: object) -> str:
     """The one line with which a source is refused."""
     with pytest.raises(InputError) as caught:
-        recognise(path).gather(path, Reading(**options))  # type: ignore[arg-type]
+        recognise(path).gather(path, Reading(**options))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -338,8 +339,6 @@ def test_mlflow_is_read_from_files_and_from_its_database(tmp_path: Path) -> None
 
 
 def test_mlflows_nan_is_no_zero(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "mlflow.db"
     shutil.copy(FIXTURES / "mlflow_sqlite" / "mlflow.db", path)
     with sqlite3.connect(path) as connection:
@@ -413,8 +412,6 @@ def test_trackio_is_read_from_its_database(tmp_path: Path) -> None:
 
 
 def test_a_database_of_nobody_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "x.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE t (a)")
@@ -610,7 +607,7 @@ def test_wandbs_server_is_asked_for_everything(monkeypatch: pytest.MonkeyPatch, 
             return [_FakeRun(run) for run in RUNS]
 
     fake = types.ModuleType("wandb")
-    fake.Api = Api  # type: ignore[attr-defined]
+    fake.Api = Api
     monkeypatch.setitem(sys.modules, "wandb", fake)
     found = recognise(Path("wandb:me/ladder")).gather(Path("wandb:me/ladder"), Reading())
     check_truth(found)
@@ -700,7 +697,7 @@ def tracked(name: str, steps: int = 100, **config: object) -> TrackedRun:
 
 def judged(*runs: TrackedRun, **options: object) -> Found:
     """The table of runs."""
-    return gather("x", runs, Path("here"), Reading(**options))  # type: ignore[arg-type]
+    return gather("x", runs, Path("here"), Reading(**options))
 
 
 def test_a_run_without_a_status_is_judged_by_its_steps() -> None:
@@ -742,8 +739,6 @@ def test_the_loss_is_the_one_held_out_unless_another_is_named() -> None:
 
 
 def test_a_value_that_was_maximised_is_no_loss_by_itself(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "optuna.db"
     shutil.copy(FIXTURES / "optuna_sqlite" / "optuna.db", path)
     with sqlite3.connect(path) as connection:
