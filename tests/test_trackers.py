@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 import sys
 import types
 from pathlib import Path
@@ -66,7 +67,7 @@ def check_truth(found: Found, *, first: int = 1, curve: str = "train", loss: str
 def told(path: Path, **options: object) -> str:
     """The one line with which a source is refused."""
     with pytest.raises(InputError) as caught:
-        recognise(path).gather(path, Reading(**options))  # type: ignore[arg-type]
+        recognise(path).gather(path, Reading(**options))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -238,6 +239,12 @@ def test_a_long_table_becomes_runs_with_curves_in_every_format(tmp_path: Path) -
         found = recognise(tmp_path / name).gather(tmp_path / name, Reading())
         check_truth(found)
         assert import_into([tmp_path / name], tmp_path / f"{name}.db").curves == len(RUNS)
+    named = tmp_path / "named.csv"
+    frame.rename({"run_id": "trial", "step": "t"}).write_csv(named)
+    found = recognise(named).gather(named, Reading({"id": "trial", "step": "t"}))
+    check_truth(found)
+    assert set(found.table["id"]) == {run.name for run in RUNS}
+    assert not found.table.ignored
 
 
 def test_half_a_line_of_json_is_one_line_and_stores_nothing(tmp_path: Path) -> None:
@@ -332,8 +339,6 @@ def test_mlflow_is_read_from_files_and_from_its_database(tmp_path: Path) -> None
 
 
 def test_mlflows_nan_is_no_zero(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "mlflow.db"
     shutil.copy(FIXTURES / "mlflow_sqlite" / "mlflow.db", path)
     with sqlite3.connect(path) as connection:
@@ -407,8 +412,6 @@ def test_trackio_is_read_from_its_database(tmp_path: Path) -> None:
 
 
 def test_a_database_of_nobody_is_told_and_a_damaged_one_too(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "x.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE t (a)")
@@ -576,7 +579,7 @@ class _FakeRun:
     def __init__(self, run: Run) -> None:
         self.id, self.name, self.state = run.name, run.name, "finished"
         self.config = {**run.config, "_wandb": {}}
-        self.summary = {"train/loss": 1.0, "_runtime": 9, "best": 2.0}
+        self.summary_metrics = {"train/loss": 1.0, "_runtime": 9, "best": {"accuracy": 0.5}}
         self._run = run
 
     def scan_history(self, keys: object = None, page_size: int = 0) -> list[dict[str, object]]:
@@ -604,10 +607,14 @@ def test_wandbs_server_is_asked_for_everything(monkeypatch: pytest.MonkeyPatch, 
             return [_FakeRun(run) for run in RUNS]
 
     fake = types.ModuleType("wandb")
-    fake.Api = Api  # type: ignore[attr-defined]
+    fake.Api = Api
     monkeypatch.setitem(sys.modules, "wandb", fake)
     found = recognise(Path("wandb:me/ladder")).gather(Path("wandb:me/ladder"), Reading())
     check_truth(found)
+    assert (
+        recognise(Path("wandb:me/ladder")).read(Path("wandb:me/ladder"), keep=["best.accuracy"])["best.accuracy"].tolist()
+        == [0.5] * 5
+    )
     assert import_into(["wandb://me/ladder"], tmp_path / "study.db").added == len(RUNS)
     for wrong, part in (("wandb:me/nothing", "W&B does not give it"), ("wandb:ladder", "names no project")):
         assert part in told(Path(wrong))
@@ -690,7 +697,7 @@ def tracked(name: str, steps: int = 100, **config: object) -> TrackedRun:
 
 def judged(*runs: TrackedRun, **options: object) -> Found:
     """The table of runs."""
-    return gather("x", runs, Path("here"), Reading(**options))  # type: ignore[arg-type]
+    return gather("x", runs, Path("here"), Reading(**options))
 
 
 def test_a_run_without_a_status_is_judged_by_its_steps() -> None:
@@ -732,8 +739,6 @@ def test_the_loss_is_the_one_held_out_unless_another_is_named() -> None:
 
 
 def test_a_value_that_was_maximised_is_no_loss_by_itself(tmp_path: Path) -> None:
-    import sqlite3
-
     path = tmp_path / "optuna.db"
     shutil.copy(FIXTURES / "optuna_sqlite" / "optuna.db", path)
     with sqlite3.connect(path) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ def gather_table(importer: Importer, path: Path, reading: Reading, columns: Call
     found = _records(columns(), path, reading)
     if found is None:
         return plain(importer.name, importer.read(path, reading.mapping, reading.keep))
-    return gather(importer.name, found, path, reading)
+    rest = {name: column for name, column in reading.mapping.items() if name not in ("id", "step")}  # used up here
+    return gather(importer.name, found, path, replace(reading, mapping=rest))
 
 
 def _records(frame: polars.DataFrame, path: Path, reading: Reading) -> list[TrackedRun] | None:
@@ -76,7 +78,7 @@ def _records(frame: polars.DataFrame, path: Path, reading: Reading) -> list[Trac
     cells = {
         name: frame[column]
         for name, column in matched.items()
-        if column not in curves and (QUANTITIES[name].kind is not Kind.OUTCOME or name in ("status", "seconds"))
+        if column not in curves and name != "id" and (QUANTITIES[name].kind is not Kind.OUTCOME or name in ("status", "seconds"))
     }
     label = key[0] if key == [matched.get("id")] else None
     runs: list[TrackedRun] = []

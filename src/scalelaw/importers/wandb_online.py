@@ -83,7 +83,7 @@ def _run(run: Any, parts: list[str]) -> TrackedRun:
         "wandb:" + "/".join((*parts[:2], str(run.id))),
         flat({name: value for name, value in dict(run.config).items() if not name.startswith("_")}),
         series,
-        _summary(run.summary, series),
+        _summary(run.summary_metrics, series),
         status,
         parts[1],
         run.name,
@@ -92,7 +92,7 @@ def _run(run: Any, parts: list[str]) -> TrackedRun:
     )
 
 
-def _summary(summary: Any, series: Mapping[str, Any]) -> dict[str, float]:
+def _summary(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, float]:
     """Numbers that were only summarised, not logged."""
-    found = {name: value for name, value in flat(dict(summary)).items() if not name.startswith("_") and name not in series}
+    found = {name: value for name, value in flat(summary).items() if not name.startswith("_") and name not in series}
     return {name: number for name, value in found.items() if (number := as_number(value)) is not None}
