@@ -21,7 +21,7 @@ from .axis import axis_of
 from .errors import DataError, InputError, ScalelawError
 from .estimate import Estimate
 from .forecast import forecast
-from .plan import Candidates, Plan, known, plan, propose, regret_of
+from .plan import Candidates, Plan, known, plan, propose, regret_of, some_finished
 from .run import RunSummary, run
 from .store import load
 from .study import Grid, Parent, Study
@@ -37,6 +37,8 @@ Array: TypeAlias = NDArray[np.float64]
 _ROUND = 0.35
 # and starts workers anew: it has so many runs at least, and at most.
 _FEWEST, _MOST = 6, 128
+# Trials that may all diverge before the loop gives up.
+_HOPELESS = 12
 _WORDS = {
     "regret": "the expected share of the target's loss that its predicted settings lose",
     "interval": "half the width of the forecast's 90 % interval, relative",
@@ -206,7 +208,7 @@ def run_until(
 
     Raises:
         InputError: no target, one within the study's sizes, a budget that buys no run, or what `run` raises.
-        DataError: none of a round's trials came to an end.
+        DataError: none of a round's trials came to an end, or the first dozen of all trials diverged.
     """
     goal, point = condition(until), dict(target or study.target)
     if not point:
@@ -220,6 +222,8 @@ def run_until(
     filled = 0.0
     while True:
         trials, done = _so_far(storage, pool)
+        if trials is not None and len(done) >= _HOPELESS and np.all(trials["status"] == "DIVERGED"):
+            some_finished(trials)
         spend = math.fsum(pool.costs[key] for key in done)
         values, regret, interval = _read(trials, pool, point)
         values |= {"spend": spend, "runs": float(len(done))}

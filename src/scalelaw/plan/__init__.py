@@ -45,6 +45,7 @@ __all__ = [
     "price_of",
     "propose",
     "regret_of",
+    "some_finished",
     "study_of",
 ]
 
@@ -87,7 +88,7 @@ def plan(
         raise InputError(f"a budget of {budget:g} FLOPs", "--budget", "Give a number above 0, such as 1e15")
     if goal is not None and not goal > 0:
         raise InputError(f"a goal of {goal:g}", "--goal", "Give a loss above 0")
-    _some_finished(trials)
+    some_finished(trials)
     if pool is not None:
         pool = within(pool, limits)
         names, hypers = pool.over, pool.hyper
@@ -114,7 +115,8 @@ def _over(trials: Trials, target: Mapping[str, float]) -> tuple[str, ...]:
     return own if one else tuple(default_over(trials, target))
 
 
-def _some_finished(trials: Trials) -> None:
+def some_finished(trials: Trials) -> None:
+    """Raise DataError where there are runs and none of them finished with a loss that counts."""
     if len(trials.finished) or not len(trials):
         return
     lowest = ""
