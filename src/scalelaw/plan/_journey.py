@@ -216,7 +216,7 @@ def reason(journey: Journey, picks: Sequence[Pick], rungs: Sequence[Rung], quest
         then = next(each.regret for each in journey.curve if each.runs == n)
         return (
             f"{n} {'runs' if n > 1 else 'run'} for {price.words(journey.spend[n])} should take the expected regret from "
-            f"{now:.2%} to {then:.2%} of the loss, worth {price.words(journey.saved(n))} at the target."
+            f"{now:.3%} to {then:.3%} of the loss, worth {price.words(journey.saved(n))} at the target."
         )
     offers = [(journey.spend[n], journey.saved(n)) for n in range(1, len(journey.spend))]
     offers += [(rung.cost, rung.worth) for rung in rungs]
