@@ -187,10 +187,10 @@ def test_the_levels_are_a_covariance_and_a_run_takes_what_was_said(seed: int) ->
     widths = (64.0, 256.0, 1024.0, 2048.0, 4096.0)
     levels = levels_of(state_of(seed), widths)
     assert np.linalg.eigvalsh(levels._joint).min() > -1e-9 * np.trace(levels._joint)
-    for cell in (4, 0, 4, 2):
-        said = levels.gains(np.arange(len(widths)))
+    for cell, share in ((4, 1.0), (0, 0.1), (4, 0.5), (2, 1.0)):
+        said = levels.gains(np.arange(len(widths)), np.full(len(widths), share))
         before = levels.variance
-        levels.add(cell)
+        levels.add(cell, share)
         assert before - levels.variance == pytest.approx(said[cell], rel=1e-6, abs=1e-15)
         assert np.linalg.eigvalsh(levels._joint).min() > -1e-9 * np.trace(levels._joint)
     assert said[4] > said[1], "near the target a run says more of it"
@@ -540,3 +540,36 @@ def test_a_study_survives_being_written(
     read = read_study(path)
     assert read.specs == study.specs
     assert (read.name, read.target, read.budget) == (study.name, dict(study.target), study.budget)
+
+
+# ---- from almost nothing ------------------------------------------------------------------------------------------------
+
+
+def test_plans_that_are_carried_out_lead_from_one_size_to_a_law() -> None:
+    world, random = Surface(axes=axes(1), sizes=6, cap=0.7), np.random.default_rng(0)
+    rates = np.geomspace(1e-4, 1e-2, 9)
+    runs = [{"width": 64.0, "learning_rate": float(rate), "seed": 0.0} for rate in rates]
+    for _ in range(8):
+        losses = [
+            world.run(np.random.default_rng(n), {"width": run["width"]}, {"learning_rate": run["learning_rate"]})
+            for n, run in enumerate(runs)
+        ]
+        table = {name: [run[name] for run in runs] for name in runs[0]} | {"loss": losses}
+        table["compute"] = [6e4 * run["width"] ** 2 for run in runs]
+        found = plan(Trials.from_columns(table), {"width": 2048.0}, 1e14, seed=int(random.integers(100)))
+        new = [{name: float(run.values[name]) for name in runs[0]} for run in found.runs[:5]]
+        assert not [run for run in new if run in runs], "nothing is asked for twice"
+        if found.curve:
+            break
+        runs += new
+    assert found.curve, "from three sizes on there is a law"
+    assert len({run["width"] for run in runs}) >= 3
+
+
+def test_a_failed_check_is_no_licence_to_extrapolate() -> None:
+    world = Surface(axes=axes(1), sizes=3, seeds=2)
+    trials, _ = world.draw(np.random.default_rng(1))
+    trials = trials.with_column("compute", 6e4 * trials.numbers("width") ** 2)
+    found = plan(trials, {"width": 64.0 * 4**8}, 3 * 6e4 * 64.0**2)
+    assert found.decision is Decision.EVALUATE
+    assert found.runs or "No run that would settle it is allowed" in found.reason

@@ -230,13 +230,16 @@ def test_a_real_study_is_trained_as_far_as_it_must_be(tmp_path: Path) -> None:
     store, events = tmp_path / "study.db", list[Event]()
     tiny = study(seeds=1, widths=(4, 8, 16, 32))
 
+    rounds: list[Round] = []
+
     def stop(each: Round) -> None:
+        rounds.append(each)
         if each.number == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_until(tiny, store, "runs >= 16", max_parallel=1, on_event=events.append, on_round=stop)
-    assert len(load(store)) == 11
+    assert len(load(store)) == rounds[-1].runs == sum(each.next for each in rounds[:-1])
     found = run_until(tiny, store, "runs >= 16", max_parallel=1, on_event=events.append)
     assert found.ended is Ended.REACHED
     ended = Counter(event.trial.id for event in events if isinstance(event, TrialEnded))

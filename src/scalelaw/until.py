@@ -21,7 +21,7 @@ from .axis import axis_of
 from .errors import DataError, InputError, ScalelawError
 from .estimate import Estimate
 from .forecast import forecast
-from .plan import Candidates, Plan, known, plan, propose, regret_of, some_finished
+from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
 from .run import RunSummary, run
 from .store import load
 from .study import Grid, Parent, Study
@@ -138,7 +138,7 @@ class _Pool:
 
     def __init__(self, study: Study, over: Sequence[str]) -> None:
         self.over = tuple(over)
-        self.specs = study.specs
+        self.specs = _alike(study)
         self.costs = {spec.id: flops(spec) for spec in self.specs}
         self.hyper = _tuned(self.specs, self.over)
         if not self.hyper:
@@ -170,6 +170,20 @@ class _Pool:
             taken.add(spec.id)
             chosen.append(spec)
         return chosen
+
+
+def _alike(study: Study) -> tuple[TrialSpec, ...]:
+    """The study's specs, each of which must give the same columns: a pool is one table.
+
+    Raises:
+        InputError: a grid leaves out what another gives.
+    """
+    every = {name for spec in study.specs for name in (*spec.scale, *spec.hyperparameters)}
+    for spec in study.specs:
+        missing = sorted(every - set(spec.scale) - set(spec.hyperparameters))
+        if missing:
+            raise InputError(f"some of its grids do not give {', '.join(missing)}", study.name, "Give each grid the same columns")
+    return study.specs
 
 
 def _tuned(specs: Sequence[TrialSpec], over: Sequence[str]) -> tuple[str, ...]:
@@ -210,21 +224,20 @@ def run_until(
         InputError: no target, one within the study's sizes, a budget that buys no run, or what `run` raises.
         DataError: none of a round's trials came to an end, or the first dozen of all trials diverged.
     """
-    goal, point = condition(until), dict(target or study.target)
-    if not point:
-        raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
+    goal, point = condition(until), _target(study, target)
     pool = _Pool(study, _over(study, point))
     budget = budget or study.budget or math.inf
     if min(pool.costs.values()) > budget:
         raise InputError(f"a budget of {budget:.3g} FLOPs buys no run", study.name, "Raise it")
     rounds: list[Round] = []
-    summary: RunSummary | None = None
-    filled = 0.0
+    summary, filled = None, None
     while True:
         trials, done = _so_far(storage, pool)
         if trials is not None and len(done) >= _HOPELESS and np.all(trials["status"] == "DIVERGED"):
             some_finished(trials)
         spend = math.fsum(pool.costs[key] for key in done)
+        # What earlier calls spent on filling space is not on record; the planner holds to its share.
+        filled = Policy().fill * spend if filled is None else filled
         values, regret, interval = _read(trials, pool, point)
         values |= {"spend": spend, "runs": float(len(done))}
         ended = Ended.REACHED if goal.holds(values) else None
@@ -262,9 +275,7 @@ def plan_study(
     Raises:
         InputError: no target, one within the study's sizes, or a budget that buys no run.
     """
-    point = dict(target or study.target)
-    if not point:
-        raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
+    point = _target(study, target)
     pool = _Pool(study, _over(study, point))
     trials, done = _so_far(storage, pool)
     first = study.specs[0]
@@ -274,6 +285,14 @@ def plan_study(
 
     table = Trials.from_columns({"loss": []}, study.name) if trials is None else trials
     return plan(table, {name: point[name] for name in pool.over}, budget, pool=pool.candidates(done), costs=cost, **options)
+
+
+def _target(study: Study, target: Mapping[str, float] | None) -> dict[str, float]:
+    """The target asked for, else the study's own. Raises InputError where there is none."""
+    point = dict(target or study.target)
+    if not point:
+        raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
+    return point
 
 
 def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:
@@ -332,7 +351,7 @@ def _next(
     kept = 0
     for pick in picks:
         cost += pick.cost
-        if kept >= _FEWEST and cost > batch:
+        if cost > batch and (kept >= _FEWEST or 0 < 2 * spend < cost):
             break
         kept += 1
     chosen = pool.take([pick.index for pick in picks[:kept]], done)

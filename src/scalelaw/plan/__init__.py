@@ -200,11 +200,12 @@ def _planned(trials: Trials, state: Known, pool: Candidates, question: Question)
     picks, why = journey.picks[:stop], ""
     decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
     if not picks and (sound is False or too_far(found)):
-        picks = journey.nearest_rung(found.reach.checked)
-        decision = Decision.EVALUATE if picks else Decision.EXTRAPOLATE
+        picks, decision = journey.nearest_rung(found.reach.checked), Decision.EVALUATE
         why = rung_sentence if sound is False else found.reach.message
-        why += "" if picks else " No rung beyond them is allowed within the budget."
+        why += "" if picks else " No run that would settle it is allowed within the budget: raise it, or the limits."
     sentence = why or reason(journey, picks, rungs, question)
+    if not why and (sound is False or too_far(found)):
+        sentence += f" Then look again: {rung_sentence if sound is False else found.reach.message}"
     recipe = recipe_of(state.edge)
     assert found.optima is not None
     return Plan(

@@ -155,20 +155,11 @@ class Journey:
         """A small sweep at one scale, 2 m + 1 runs, and the expected regret after it."""
         pool, belief = self._pool, self._untouched.copy()
         rows = np.flatnonzero(pool.cell == cell)
-        part = Candidates(
-            pool.over,
-            pool.hyper,
-            pool.points,
-            pool.cell[rows],
-            pool.z[rows],
-            pool.cost[rows],
-            pool.repeats[rows],
-            pool.left[rows],
-        )
+        part = pool.only(rows)
         path = walk(belief, None, part, budget, fails=self._fails[rows], policy=Policy(fill=0.0, idle=0.0))
         picks = list(itertools.islice(path, 2 * len(pool.hyper) + 1))
         named = [Pick(int(rows[each.index]), each.cost, each.gain, each.filling, each.regret, each.variance) for each in picks]
-        return named, self._expected(belief.regret)
+        return named, self._ahead.expected(belief)
 
     def rungs(self) -> list[Rung]:
         """The value of a sweep at every scale beyond the data, whatever the budget."""
@@ -178,6 +169,8 @@ class Journey:
             if self._question.costs.at(point) <= top:
                 continue
             picks, regret = self.sweep(cell, math.inf)
+            if not picks:
+                continue  # all of its runs were made
             cost = sum(pick.cost for pick in picks)
             worth = self._worth.flops(self.curve[0].regret - regret)
             found.append(Rung(point, len(picks), cost, regret, worth, worth - cost))
@@ -193,7 +186,8 @@ class Journey:
         top = self._question.costs.at(self._largest) * (1 + 1e-9)
         price = [self._question.costs.at(point) for point in self._pool.points]
         count = 2 * len(self._pool.hyper) + 1
-        inside = [c for c, each in enumerate(price) if top < each and count * each <= self._question.budget]
+        left = np.bincount(self._pool.cell, weights=self._pool.left, minlength=len(price))
+        inside = [c for c, each in enumerate(price) if top < each and count * each <= self._question.budget and left[c] >= count]
         if not inside:
             return []
         target = self._question.target

@@ -5,9 +5,9 @@ laws (`stack.py`), weights w_k, values m_k, derivatives J_k:
 
     P = sum_k w_k ( J_k' C_k J_k + (m_k - m)(m_k - m)' ) + scatter of scales + discrepancy
 
-The discrepancy has the stack's variance kappa^2 r^2 at r nats beyond the data and the correlation sqrt(r / r') between two
-distances: a run near the target says more of what the laws leave out than one near the data. A run at scale c with noise
-variance v lowers the targets' variance by P_cT^2 / (P_cc + v).
+The discrepancy has the stack's variance kappa^2 r^2 at r nats beyond the data (that of tokens per parameter is left out) and the
+correlation sqrt(r / r') between two distances: a run near the target says more of what the laws leave out than one near the data.
+A run at scale c with noise variance v lowers the targets' variance by P_cT^2 / (P_cc + v).
 """
 
 from __future__ import annotations
@@ -84,13 +84,16 @@ class Levels:
         """Mean over the targets."""
         return float(np.mean(np.diag(self._joint)[self._points :]))
 
-    def gains(self, cell: Places) -> Array:
-        """What one run at each candidate's scale takes from the mean variance, `(n,)`."""
-        every = np.arange(self._points)
-        toward = self._joint[: self._points, self._points :] ** 2
-        return (toward.mean(axis=1) / (np.diag(self._joint)[every] + self.variance_of_run))[cell]
+    def gains(self, cell: Places, share: Array) -> Array:
+        """What one run at each candidate's scale takes from the mean variance, `(n,)`.
 
-    def add(self, cell: int) -> None:
+        Args:
+            share: of a run at the best setting's information, `(n,)`: one far up the bowl, or that may fail, tells less.
+        """
+        toward = np.mean(self._joint[: self._points, self._points :] ** 2, axis=1)
+        return share * toward[cell] / (share * np.diag(self._joint)[: self._points][cell] + self.variance_of_run)
+
+    def add(self, cell: int, share: float) -> None:
         """Add one run in fantasy."""
         column = self._joint[:, cell].copy()
-        self._joint -= np.outer(column, column) / (column[cell] + self.variance_of_run)
+        self._joint -= share * np.outer(column, column) / (share * column[cell] + self.variance_of_run)

@@ -97,7 +97,10 @@ def ladder(edge: Frontier, target: Mapping[str, float], costs: Costs, limits: Li
     else:
         count = max(int(growth / math.log(_STEP)), 0)
         shares = [k / count for k in range(1, count)] if count > 1 else []
-    rungs = [_rounded({name: top[name] * math.exp(share * along[name]) for name in over}) for share in shares if 0 < share < 1]
+    counted = _counted(edge.trials, over)
+    rungs = [
+        _rounded({name: top[name] * math.exp(share * along[name]) for name in over}, counted) for share in shares if 0 < share < 1
+    ]
     found = [point for point in (*made, *rungs) if costs.at(point) <= limits.largest]
     unique = {tuple(point.values()): point for point in found}
     if not unique:
@@ -107,14 +110,19 @@ def ladder(edge: Frontier, target: Mapping[str, float], costs: Costs, limits: Li
     return list(unique.values())
 
 
-def _rounded(point: Mapping[str, float]) -> dict[str, float]:
-    """Widths as multiples of 8 (or whole), other sizes to three digits."""
+def _counted(trials: Trials, over: Sequence[str]) -> frozenset[str]:
+    """Scale columns that are counts: every size measured is whole."""
+    return frozenset(name for name in over if np.all(np.mod(trials.numbers(name)[np.isfinite(trials.numbers(name))], 1.0) == 0))
+
+
+def _rounded(point: Mapping[str, float], counted: frozenset[str]) -> dict[str, float]:
+    """Widths as multiples of 8 (or whole), small counts whole, other sizes to three digits."""
     found: dict[str, float] = {}
     for name, value in point.items():
         if name == "width":
             step = 8 if value >= 64 else 1
             found[name] = float(max(round(value / step) * step, 1))
-        elif name in ("parameters", "tokens", "compute"):
+        elif name not in counted or value >= 1000:
             found[name] = float(f"{value:.3g}")
         else:
             found[name] = float(max(round(value), 1))
@@ -137,14 +145,20 @@ def free(
         reach = np.sqrt(2 * _FAR / np.maximum(np.diag(response.hessian_at(point)), 1e-6)) + _DEVIATIONS * sd
         z = response.trend.best(point) + reach * (2 * _halton(each, m) - 1)
         z = np.stack([_settings(name, z[:, j]) for j, name in enumerate(response.hyper)], axis=1)
-        z = np.unique(np.round(z, 9), axis=0)
-        repeats = np.zeros(len(z))
-        if (cell := made.get(tuple(point.values()))) is not None:
-            z, repeats = np.concatenate([z, cell.z]), np.concatenate([repeats, cell.count])
+        cell = made.get(tuple(point.values()))
+        z, repeats = _with_made(z, cell.z if cell else z[:0], cell.count if cell else np.zeros(0))
         parts.append((np.full(len(z), c), z, np.full(len(z), costs.at(point)), repeats))
     cell, z, cost, repeats = (np.concatenate(column) for column in zip(*parts, strict=True))
     left = np.maximum(_SEEDS - repeats, 0.0)
     return Candidates(response.over, response.hyper, tuple(points), cell.astype(np.intp), z, cost, repeats, left)
+
+
+def _with_made(z: Array, made: Array, count: Array) -> tuple[Array, Array]:
+    """Settings once each with the runs made there: those that are as good as a made one give way to it."""
+    z = np.unique(np.round(z, 9), axis=0)
+    if len(made):
+        z = z[np.all(np.max(np.abs(z[:, None] - made[None]), axis=2) > 1e-6, axis=1)]
+    return np.concatenate([z, made]), np.concatenate([np.zeros(len(z)), count])
 
 
 def _settings(name: str, z: Array) -> Array:
@@ -246,7 +260,7 @@ def blind(
     top = max(points, key=costs.at, default=None)
     while top is not None and len(points) < 2 + len(over):
         share = (len(points) + 1) / (4 + len(over))
-        point = _rounded({name: top[name] ** (1 - share) * target[name] ** share for name in over})
+        point = _rounded({name: top[name] ** (1 - share) * target[name] ** share for name in over}, _counted(finished, over))
         if point in points or costs.at(point) > limits.largest:
             break
         points.append(point)
@@ -258,7 +272,18 @@ def blind(
     wide = np.maximum(0.5 * (high - low), 0.5 * math.log(100.0))
     z = 0.5 * (low + high) + wide * (2 * _halton(_BLIND, len(names)) - 1)
     z = np.stack([_settings(name, z[:, j]) for j, name in enumerate(names)], axis=1)
-    cell, rows = np.repeat(np.arange(len(points)), len(z)), np.tile(z, (len(points), 1))
-    cost = np.repeat([costs.at(point) for point in points], len(z))
-    zero = np.zeros(len(rows))
-    return Candidates(tuple(over), names, tuple(points), cell.astype(np.intp), rows, cost, zero, zero + 1.0)
+    parts = [_with_made(z, *_made(trials, names, point)) for point in points]
+    cell = np.repeat(np.arange(len(points)), [len(each) for each, _ in parts]).astype(np.intp)
+    rows, repeats = (np.concatenate(column) for column in zip(*parts, strict=True))
+    cost = np.array([costs.at(point) for point in points])[cell]
+    return Candidates(tuple(over), names, tuple(points), cell, rows, cost, repeats, (repeats == 0).astype(float))
+
+
+def _made(trials: Trials, names: tuple[str, ...], point: Mapping[str, float]) -> tuple[Array, Array]:
+    """Settings that were run at a scale, whatever came of them, and how often."""
+    here = np.ones(len(trials), dtype=bool)
+    for name, value in point.items():
+        here &= np.isclose(trials.numbers(name), value, rtol=1e-9)
+    z = np.stack([axis_of(name).coordinate(trials.numbers(name)) for name in names], axis=1)[here]
+    z, count = np.unique(np.round(z[np.all(np.isfinite(z), axis=1)], 9), axis=0, return_counts=True)
+    return z, count.astype(np.float64)

@@ -21,7 +21,7 @@ class Decision(enum.Enum):
     """Whether to trust the law or to measure more first. The value is the sentence a report prints."""
 
     EXTRAPOLATE = "Extrapolate: no further run is worth what it costs."
-    EVALUATE = "Evaluate: run these first, then plan again."
+    EVALUATE = "Evaluate before you extrapolate: run what is planned, then plan again."
 
 
 @dataclass(frozen=True)

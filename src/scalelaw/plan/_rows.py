@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..axis import axis_of
 from ..notation import HYPERPARAMETERS
@@ -19,33 +21,47 @@ from ._select import Pick
 
 __all__ = ["rows_of", "study_of"]
 
+Array: TypeAlias = NDArray[np.float64]
+
 
 def rows_of(
     picks: Sequence[Pick], pool: Candidates, recipe: Callable[[Mapping[str, float]], dict[str, Any]], trials: Trials
 ) -> list[PlannedRun]:
     """Picks as rows: scale, recipe, settings, and the next seed of that setting."""
-    seeds: dict[int, int] = {}
-    first = _first_seed(trials)
+    used = _used_seeds(trials, pool)
     found: list[PlannedRun] = []
     for pick in picks:
         settings = {
             name: float(f"{axis_of(name).setting(float(value)):.8g}")
             for name, value in zip(pool.hyper, pool.z[pick.index], strict=True)
         }
-        seed = seeds.get(pick.index, int(pool.repeats[pick.index]))
-        seeds[pick.index] = seed + 1
+        point = pool.points[int(pool.cell[pick.index])]
+        taken = used.setdefault(_key(tuple(point.values()), pool.z[pick.index]), set())
+        seed = next(each for each in itertools.count() if each not in taken)
+        taken.add(seed)
         gain = pick.gain if math.isfinite(pick.gain) else None
-        values = {**recipe(pool.points[int(pool.cell[pick.index])]), **settings, "seed": first + seed}
-        found.append(PlannedRun(values, pick.cost, gain, pick.filling))
+        found.append(PlannedRun({**recipe(point), **settings, "seed": seed}, pick.cost, gain, pick.filling))
     return found
 
 
-def _first_seed(trials: Trials) -> int:
-    """The least seed that is in use, 0 where none is told."""
-    if "seed" not in trials or trials["seed"].dtype == object:
-        return 0
-    seeds = trials.numbers("seed")
-    return int(np.nanmin(seeds)) if np.isfinite(seeds).any() else 0
+def _used_seeds(trials: Trials, pool: Candidates) -> dict[tuple[float, ...], set[int]]:
+    """Seeds by scale and setting, of runs that failed too; runs without a seed count 0, 1, 2 ..."""
+    used: dict[tuple[float, ...], set[int]] = {}
+    if not all(name in trials for name in (*pool.over, *pool.hyper)):
+        return used
+    sizes = np.stack([trials.numbers(name) for name in pool.over], axis=1)
+    z = np.stack([axis_of(name).coordinate(trials.numbers(name)) for name in pool.hyper], axis=1)
+    told = "seed" in trials and trials["seed"].dtype != object
+    seeds = trials.numbers("seed") if told else np.full(len(trials), np.nan)
+    for size, setting, seed in zip(sizes, z, seeds, strict=True):
+        if np.all(np.isfinite(setting)) and np.all(np.isfinite(size)):
+            taken = used.setdefault(_key(tuple(size), setting), set())
+            taken.add(int(seed) if np.isfinite(seed) else len(taken))
+    return used
+
+
+def _key(size: Sequence[float], setting: Array) -> tuple[float, ...]:
+    return (*(float(f"{value:.9g}") for value in size), *(round(float(value), 6) for value in setting))
 
 
 def study_of(found: Plan, template: TrialSpec, name: str) -> Study:

@@ -24,6 +24,9 @@ __all__ = ["Pick", "Policy", "walk"]
 
 Array: TypeAlias = NDArray[np.float64]
 
+# ln loss above the best at which a run tells half as much of the best case as one at the best.
+_KNOWN = 0.02
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -71,6 +74,8 @@ class _Chooser:
         self.offers = Offers(belief, pool.cell, pool.z, pool.repeats)
         self.left = pool.left.copy()
         self.excess = belief.excess(pool.cell, pool.z)
+        # A run off the best setting tells of the best case only as far as its excess is known.
+        self._share = 1.0 / (1.0 + (self.excess / _KNOWN) ** 2)
 
     @property
     def variance(self) -> float:
@@ -81,15 +86,14 @@ class _Chooser:
         """(1 - P(fails)) (dR + omega dV)."""
         value = self.offers.gains()
         if self.levels is not None and self.omega > 0:
-            # A run off the best setting tells of the best case only as far as its excess is known.
-            value = value + self.omega * self.levels.gains(self.pool.cell) / (1.0 + (self.excess / 0.02) ** 2)
+            value = value + self.omega * self.levels.gains(self.pool.cell, self._share)
         return value * (1.0 - self.fails)
 
     def add(self, index: int) -> None:
         """Make a candidate in fantasy."""
         self.offers.add(index, 1.0 - float(self.fails[index]))
         if self.levels is not None:
-            self.levels.add(int(self.pool.cell[index]))
+            self.levels.add(int(self.pool.cell[index]), float(self._share[index] * (1.0 - self.fails[index])))
         self.left[index] -= 1
 
     def emptiest(self, open_: NDArray[np.bool_], far: float, random: np.random.Generator) -> int | None:
