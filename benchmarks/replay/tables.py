@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .figure import PICTURE, draw
 from .game import play
 from .policies import POLICIES
 from .pools import WORLDS, Pool, languages, steplaw, width_study
@@ -57,10 +58,11 @@ def _beside(found: dict[str, Array]) -> list[str]:
 
 
 def steplaw_table(seeds: int) -> list[str]:
-    """Step Law: buy from ten smaller cells, be judged at five larger ones."""
+    """Step Law: buy from ten smaller cells, be judged at five larger ones; draws `docs/figures/replay.png`."""
     pool = steplaw()
     start = time.perf_counter()
     found = replayed(lambda _: pool, seeds)
+    draw(found, BUDGETS, REQUIRED)
     lines = _table(found)
     lines.append("| required of scalelaw's mean | " + " | ".join(f"{each:g}" for each in REQUIRED) + " |")
     lines.append("| aimed at | " + " | ".join(f"{each:g}" for each in AIM) + " |")
@@ -74,7 +76,7 @@ def steplaw_table(seeds: int) -> list[str]:
         "",
         *lines,
         "",
-        f"{seeds} seeds, {time.perf_counter() - start:.0f} s.",
+        f"{seeds} seeds, {time.perf_counter() - start:.0f} s. Drew {PICTURE.name}.",
     ]
 
 
