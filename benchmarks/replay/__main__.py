@@ -16,6 +16,7 @@ KINDS = {
     "steplaw": tables.steplaw_table,
     "studies": tables.studies_table,
     "worlds": tables.worlds_table,
+    "policies": tables.policies_table,
     "allocation": allocation.allocation,
     "band": decision.band,
     "stop": decision.stop,

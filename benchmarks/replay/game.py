@@ -24,7 +24,7 @@ Array: TypeAlias = NDArray[np.float64]
 GROWTH = 1.25
 
 
-def play(pool: Pool, choice: Choice, budgets: Sequence[float], seed: int, adaptive: bool = True) -> Array:
+def play(pool: Pool, choice: Choice, budgets: Sequence[float], seed: int) -> Array:
     """Percent of the loss lost at the targets, mean over them, at each budget (shares of the pool's FLOPs), `(budgets,)`."""
     made = np.zeros(len(pool.cost), dtype=bool)
     spent, filled = 0.0, 0.0
@@ -32,7 +32,7 @@ def play(pool: Pool, choice: Choice, budgets: Sequence[float], seed: int, adapti
     for share in budgets:
         end = share * pool.total
         while spent < end:
-            batch = min(end - spent, max((GROWTH - 1) * spent, 0.02 * end) if adaptive else end)
+            batch = min(end - spent, max((GROWTH - 1) * spent, 0.02 * end))
             rows, filling = choice(pool, made, batch, (spent, filled), seed)
             if not rows and batch < end - spent:
                 rows, filling = choice(pool, made, end - spent, (spent, filled), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -9,12 +10,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scalelaw.plan import Policy
+
 from .figure import PICTURE, draw
 from .game import play
-from .policies import POLICIES
+from .policies import POLICIES, ours
 from .pools import WORLDS, Pool, languages, steplaw, width_study
 
-__all__ = ["BUDGETS", "replayed", "steplaw_table", "studies_table", "worlds_table"]
+__all__ = ["BUDGETS", "VARIANTS", "policies_table", "replayed", "steplaw_table", "studies_table", "worlds_table"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -86,6 +89,28 @@ def worlds_table(seeds: int) -> list[str]:
     for name, world in WORLDS.items():
         found = replayed(world.draw, seeds)
         lines += [f"**{name}**", "", *_table(found), *_beside(found), ""]
+    return lines
+
+
+# What the constants of the planner and the prior on exponents were chosen among.
+VARIANTS: dict[str, dict[str, float]] = {
+    "as shipped": {},
+    "cost^1 first": {"first": 1.0},
+    "cost^0.5 first": {"first": 0.5},
+    "cost^0.8 then": {"then": 0.8},
+    "nothing fills space": {"fill": 0.0, "idle": 0.0},
+    "60 % fills space": {"fill": 0.6},
+}
+
+
+def policies_table(seeds: int) -> list[str]:
+    """Our own constants against others on the simulated pools, means over seeds and worlds; a new world for each seed."""
+    lines = ["| constants | " + " | ".join(f"{share:.0%}" for share in BUDGETS) + " |", "|---|" + "---|" * len(BUDGETS)]
+    pools = [[world.draw(seed) for seed in range(seeds)] for world in WORLDS.values()]
+    for name, changes in VARIANTS.items():
+        choice = functools.partial(ours, policy=Policy(**changes))
+        found = np.mean([[play(pool, choice, BUDGETS, seed) for seed, pool in enumerate(row)] for row in pools], axis=(0, 1))
+        lines.append(f"| {name} | " + " | ".join(f"{each:.3f}" for each in found) + " |")
     return lines
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..axis import axis_of
 from ..errors import DataError
 from ._base import Axis, Band, Figure, FigureData, Line, Mark, Panel, Points, Ramp, Role, Shape, Tick
-from ._planned import planned, told
+from ._planned import planned
 from ._scales import log_ticks, name_of, point_text, rate_axis, size_axis
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class GainPerCost(Figure):
             plan: what to draw; default the plan for the forecast's target, or for four times the largest size, with a budget of
                 what that run costs itself.
         """
-        found = planned(trials, forecast) if plan is None else told(plan, trials)
+        found = planned(trials, forecast, plan)
         name = "learning_rate" if "learning_rate" in found.hyper else found.hyper[0]
         panel = _Grid(trials, found, name).panel()
         where = point_text(tuple(found.target), tuple(found.target.values()))

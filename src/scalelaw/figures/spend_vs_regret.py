@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ._base import Axis, Band, Figure, FigureData, Line, Mark, Note, Panel, Points, Role, Tick
-from ._planned import planned, told
+from ._planned import planned
 from ._scales import log_ticks, number, point_text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SpendVsRegret(Figure):
             plan: what to draw; default the plan for the forecast's target, or for four times the largest size, with a budget of
                 what that run costs itself.
         """
-        found = planned(trials, forecast) if plan is None else told(plan, trials)
+        found = planned(trials, forecast, plan)
         stop = next(each for each in found.curve if each.runs == found.stop)
         x = _places(found)
         panels = (_regret(found, stop, x), _total(found, stop, x))

@@ -59,8 +59,8 @@ class Ahead:
         return self._lost(belief, self._error, self._own)
 
     def expected(self, belief: Belief) -> float:
-        """Its mean, under normal errors: the band's Student's t has no variance from a handful of scales, and a mean that its
-        tails make says two to five times too much (benchmarks/replay)."""
+        """Its mean, under normal errors: the band's Student's t has no variance from a handful of scales, and its
+        tails would make the mean."""
         return float(self._lost(belief, *self._plain).mean())
 
     def _lost(self, belief: Belief, error: Array, own: Array) -> Array:

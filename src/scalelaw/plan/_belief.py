@@ -6,9 +6,10 @@ covariance Sigma does not depend on the losses, so a run can be added in fantasy
 
     R = 1/2 tr(H_T Cov z*(s_T)),      dR(f) = 1/2 c' H_T c / (s^2 / w + f' Sigma f),      c = x' Sigma f
 
-averaged over the targets. A scale's own scatter eta and its own curvature are among its unknowns: repeats at one cheap scale
-soon tell of nothing but that scale, and their gain saturates. Sigma is an arrow (each scale with the shared unknowns), so that
-the gain of every candidate costs as many operations as it has unknowns, and a fantasy one scale's small inverse.
+averaged over the targets (L-optimal design: Atkinson, Donev and Tobias 2007, chapter 10). A scale's own scatter eta and its own
+curvature are among its unknowns: repeats at one cheap scale soon tell of nothing but that scale, and their gain saturates.
+Sigma is an arrow (each scale with the shared unknowns), so that the gain of every candidate costs as many operations as it has
+unknowns, and a fantasy one scale's small inverse.
 """
 
 from __future__ import annotations

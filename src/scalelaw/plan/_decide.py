@@ -10,8 +10,8 @@ A share X of the loss lost at the target is worth the compute that would win it 
 
 With a goal for the loss the run is worth making only if it is reached: b = C_T ln(goal / L) / slope ~ N(m, v), and runs that
 tell L better are worth s [phi(|m| / s) - |m| / s (1 - Phi(|m| / s))] with s^2 the variance they take from b (the knowledge
-gradient). Model error is not priced by the model: the largest finished rung must be predicted by the rest, |z| < 2, and the
-target may lie no farther beyond the data than forecasts were checked over.
+gradient: Frazier, Powell and Dayanik 2008). Model error is not priced by the model: the largest finished rung must be predicted
+by the rest, |z| < 2, and the target may lie no farther beyond the data than forecasts were checked over.
 """
 
 from __future__ import annotations

@@ -100,7 +100,8 @@ class Journey:
 
     def go(self) -> None:
         """Walk until the budget is used up, or the path leads far past its best end."""
-        omega = 0.0 if self._goal is None else self._goal.omega
+        # The goal knows the forecast's own variance; the levels' are its shares.
+        omega = 0.0 if self._goal is None else self._goal.omega * self._goal.sd**2 / self._variance
         path = walk(
             self._belief,
             self._levels,

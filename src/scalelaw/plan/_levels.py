@@ -45,12 +45,12 @@ class Levels:
         alive = [k for k, (value, _) in enumerate(slopes) if np.all(np.isfinite(value))]
         weights = stack.weights[alive] / stack.weights[alive].sum()
         value = np.stack([slopes[k][0] for k in alive])
-        self.mean = weights @ value
+        mean = weights @ value
         self._points, self.variance_of_run = len(points), max(edge.run_sd, 1e-3) ** 2
         joint = np.zeros((len(every), len(every)))
         for weight, k, each in zip(weights, alive, value, strict=True):
             J = slopes[k][1]
-            joint += weight * (J.T @ stack.members[k].covariance @ J + np.outer(each - self.mean, each - self.mean))
+            joint += weight * (J.T @ stack.members[k].covariance @ J + np.outer(each - mean, each - mean))
         joint[np.diag_indices_from(joint)] += self._own(edge, every, weights @ [stack.members[k].scatter ** 2 for k in alive])
         self._joint = joint + self._discrepancy(stack, columns)
 

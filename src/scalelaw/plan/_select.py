@@ -4,7 +4,8 @@ A run is worth (1 - P(fails)) (dR + omega dV) / cost^gamma: R the regret of the 
 variance of the best-case loss there (`_levels.py`), omega what a unit of V is worth to the decision at hand. While the settings
 are not pinned down cheap runs answer first (gamma = 0.7); later the scales near the target must speak (gamma = 1/2). The belief
 is a model: what it does not doubt it would never check, so that a share of the spend goes to the emptiest places, whatever
-their gain. A batch is chosen by fantasies: after each choice its run is added to the belief, whose covariance needs no loss.
+their gain. A batch is chosen by fantasies (cost to a power: Li et al. 2026, arXiv:2604.22753): after each choice its run is
+added to the belief, whose covariance needs no loss.
 """
 
 from __future__ import annotations
