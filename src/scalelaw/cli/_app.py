@@ -57,7 +57,7 @@ class Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  (the signature is typer's)
         return [name for name in VERBS if name in self.commands]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  (the signature is typer's)
         """The verbs by panel, each with its whole first sentence."""
         for panel, verbs in PANELS.items():
             with formatter.section(panel):

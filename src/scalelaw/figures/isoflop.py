@@ -32,7 +32,7 @@ class Isoflop(Figure):
         trials: Trials,
         *,
         forecast: Forecast | None = None,  # noqa: ARG002  (every figure takes it)
-        verdicts: Iterable[Verdict] = (),  # noqa: ARG002
+        verdicts: Iterable[Verdict] = (),  # noqa: ARG002  (every figure takes it)
         allocation: Allocation | None = None,
     ) -> FigureData:
         """See `Figure.data`.

@@ -34,7 +34,7 @@ class SensitivityFigure(Figure):
         trials: Trials,
         *,
         forecast: Forecast | None = None,  # noqa: ARG002  (every figure takes it)
-        verdicts: Iterable[Verdict] = (),  # noqa: ARG002
+        verdicts: Iterable[Verdict] = (),  # noqa: ARG002  (every figure takes it)
         panel: Sensitivity | None = None,
     ) -> FigureData:
         """See `Figure.data`.
