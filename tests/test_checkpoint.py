@@ -39,7 +39,7 @@ def numbers(trial: Trial) -> Trial:
 def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     asked, folder = spec(steps=4000), tmp_path / "spool"
     line = json.dumps({"batch": 1, "specs": [asked.to_dict()]}) + "\n"
-    command = [sys.executable, "-m", "scalelaw.train.worker", "--spool", str(folder), "--checkpoint-seconds", "0"]
+    command = [sys.executable, "-m", "scalelaw.worker", "--spool", str(folder), "--checkpoint-seconds", "0"]
     environment = {**environment_of("cpu"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment) as first:
         assert first.stdin is not None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scalelaw.cli import main
-from scalelaw.engines import Engine, Pool, engines
+from scalelaw.engines import Engine, Pool, Resources, engines
 from scalelaw.engines._base import shape
 from scalelaw.engines.local import Local, LocalPool
 from scalelaw.errors import EngineError, InputError
@@ -68,8 +69,8 @@ def test_an_accelerator_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda=("NVIDIA H200",), cpu=("cpu",))
     made: list[Any] = []
     monkeypatch.setattr("scalelaw.engines.local.LocalPool", lambda *given, **more: made.append((given, more)))
-    Local().open(None, "gpu")
-    Local().open(3)
+    Local().open(Resources(device="gpu"))
+    Local().open(Resources(max_parallel=3))
     ((one,), more), cores = made
     assert one == 1
     assert more["environment"]["JAX_PLATFORMS"] == "cuda"
@@ -132,9 +133,10 @@ class Card(Engine):
     def devices(self) -> tuple[str, ...]:
         return ("cpu", "gpu")
 
-    def open(self, max_parallel: int | None = None, device: str = "cpu") -> Pool:
-        self.opened.append(device)
-        return LocalPool(max_parallel or 1, (sys.executable, "-c", LOSES, self.deed), dict(os.environ))
+    def open(self, resources: Resources, options: Mapping[str, str]) -> Pool:
+        self.checked(options)
+        self.opened.append(resources.device)
+        return LocalPool(resources.max_parallel or 1, (sys.executable, "-c", LOSES, self.deed), dict(os.environ))
 
 
 class Plain(Card):
@@ -142,9 +144,6 @@ class Plain(Card):
 
     def devices(self) -> tuple[str, ...]:
         return Engine.devices(self)
-
-    def open(self, max_parallel: int | None = None) -> Pool:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return super().open(max_parallel)
 
 
 def test_on_a_card_a_shape_is_one_batch_and_a_lost_one_is_tried_whole_once_more(

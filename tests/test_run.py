@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalelaw.engines import Batch, Engine, Pool, engines
+from scalelaw.engines import Batch, Engine, Pool, Resources, engines
 from scalelaw.engines._base import shape
 from scalelaw.engines.local import LocalPool, _Job, cores
 from scalelaw.errors import EngineError, InputError, SpecError, StoreError, UnknownNameError
@@ -200,8 +201,9 @@ class Stub(Engine):
     def __init__(self, deed: str) -> None:
         self.command = (sys.executable, "-c", WORKER, deed)
 
-    def open(self, max_parallel: int | None = None) -> Pool:
-        return LocalPool(max_parallel, self.command, dict(os.environ))
+    def open(self, resources: Resources, options: Mapping[str, str]) -> Pool:
+        self.checked(options)
+        return LocalPool(resources.max_parallel, self.command, dict(os.environ))
 
 
 def run_stub(monkeypatch: pytest.MonkeyPatch, store: Path, deed: str) -> tuple[Counter[str], list[Event]]:

@@ -102,6 +102,8 @@ LAYERS = (
         "plan",
         "tasks",
         "train",
+        "trainers",
+        "worker",
         "slopes",
         "coordinates",
         "engines",
@@ -111,6 +113,9 @@ LAYERS = (
         "store",
         "importing",
         "logs",
+        "batches",
+        "events",
+        "driver",
         "run",
         "until",
         "report",
@@ -120,7 +125,7 @@ LAYERS = (
 )
 
 # What runs on a worker: the standard library, numpy and jax, and only these parts of scalelaw.
-WORKER = {"train", "tasks", "trial", "schedule", "spool", "errors", "registry"}
+WORKER = {"worker", "trainers", "train", "tasks", "trial", "schedule", "spool", "errors", "registry"}
 SMALL = ("trial", "spool", "errors", "registry")
 
 
@@ -182,7 +187,17 @@ def test_edges_are_not_used_by_the_science() -> None:
 
 
 def test_members_of_an_open_set_do_not_import_each_other() -> None:
-    for folder in ("laws", "diagnostics", "tasks", "engines", "importers", "figures", "train/models", "train/optimisers"):
+    for folder in (
+        "laws",
+        "diagnostics",
+        "tasks",
+        "trainers",
+        "engines",
+        "importers",
+        "figures",
+        "train/models",
+        "train/optimisers",
+    ):
         members = {path.stem for path in (SOURCE / folder).glob("*.py") if not path.stem.startswith("_")}
         for path in (SOURCE / folder).glob("*.py"):
             if path.stem not in members:

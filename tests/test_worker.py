@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from scalelaw import spool
+from scalelaw import spool, worker
 from scalelaw.errors import StoreError
-from scalelaw.train import device, loop, worker
+from scalelaw.train import device, loop
+from scalelaw.trainers import BUILTIN, Order, trainers
 from scalelaw.trial import Status, Trial, TrialSpec
 
 OPTIONS = {"input_dim": 8, "classes": 4, "teacher_width": 8}
@@ -41,7 +42,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def start(folder: Path, tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "scalelaw.train.worker", "--spool", str(folder)],
+        [sys.executable, "-m", "scalelaw.worker", "--spool", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -79,7 +80,7 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
     code = (
         "import sys, io\n"
         "from pathlib import Path\n"
-        "from scalelaw.train import worker\n"
+        "from scalelaw import worker\n"
         f"worker.serve(io.StringIO({line(1, [spec()])!r}), io.StringIO(), Path({str(tmp_path / 'spool')!r}))\n"
         "print(sorted({name.split('.')[0] for name in sys.modules}))\n"
         "print(sorted(name for name in sys.modules if name.startswith('scalelaw')))\n"
@@ -96,11 +97,13 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
                 waiting.append(name)
     outside = {"polars", "narwhals", "sqlalchemy", "pydantic", "typer", "rich", "matplotlib", "jinja2", "pandas", "torch"}
     assert not outside & set(json.loads(top.replace("'", '"'))) - needed
-    allowed = ("errors", "registry", "trial", "spool", "schedule", "tasks", "train")
+    allowed = ("errors", "registry", "trial", "spool", "schedule", "tasks", "train", "trainers", "worker")
     assert {name.split(".")[1] for name in json.loads(ours.replace("'", '"')) if "." in name} <= set(allowed)
 
 
-def test_results_are_written_as_they_come_and_an_error_fails_its_trial_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_written_as_they_come_and_an_error_fails_its_trial_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train_group = loop._run_group
 
     def fragile(members: list[Any], size: int, asked: loop.Asked) -> list[Trial]:
@@ -110,7 +113,7 @@ def test_results_are_written_as_they_come_and_an_error_fails_its_trial_alone(mon
 
     monkeypatch.setattr(loop, "_run_group", fragile)
     asked = [spec(width=9), spec(rate=1e-3), spec(rate=0.5)]
-    results = worker.trained(asked)
+    results = trainers[BUILTIN].trained(asked, Order(tmp_path))
     assert next(results).spec == asked[0]
     rest = {trial.spec: trial for trial in results}
     assert rest[asked[1]].status is Status.COMPLETE
@@ -143,7 +146,7 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path, how: signal.Signals) -> N
     # The parent holds the worker's input open elsewhere, so that only its death can end the worker.
     code = (
         "import subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-m', 'scalelaw.train.worker', '--spool', {str(tmp_path)!r}], stdin=0)\n"
+        f"child = subprocess.Popen([sys.executable, '-m', 'scalelaw.worker', '--spool', {str(tmp_path)!r}], stdin=0)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -197,15 +200,18 @@ def test_without_jax_a_worker_says_how_to_install_it(tmp_path: Path) -> None:
         "import importlib.util; find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'jax' else find(name, *rest)\n"
         "from scalelaw.errors import MissingExtraError\n"
-        "from scalelaw.train import train_batch, worker\n"
+        "import io; from pathlib import Path\n"
+        "from scalelaw import worker\n"
+        "from scalelaw.train import train_batch\n"
         "from scalelaw.trial import TrialSpec\n"
-        "assert worker.main(['--spool', sys.argv[1]]) == 2\n"
+        "worker.serve(io.StringIO(sys.argv[2]), sys.stdout, Path(sys.argv[1]))\n"
         "try:\n"
         "    train_batch([TrialSpec('fashion_mnist', {'width': 4, 'steps': 2}, {'learning_rate': 1e-3})])\n"
         "except MissingExtraError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path), line(5, [spec()])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     answer, raised = done.stdout.splitlines()
-    assert json.loads(answer)["error"] == raised
+    assert json.loads(answer) == {"error": raised, "batch": None}
     assert "pip install 'scalelaw[train]'" in raised

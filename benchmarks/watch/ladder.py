@@ -64,9 +64,9 @@ class Ladder:
         """Trials of these specs, trained where the store has none."""
         missing = [each for each in specs if each.id not in self._known]
         if missing:
-            from scalelaw.train.worker import trained
+            from scalelaw.trainers import BUILTIN, Order, trainers
 
-            for trial in trained(missing):
+            for trial in trainers[BUILTIN].trained(missing, Order(self.store.spool)):
                 self.store.put([trial])
                 self._known[trial.id] = trial
         return [self._known[each.id] for each in specs]

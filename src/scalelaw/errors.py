@@ -33,6 +33,7 @@ __all__ = [
     "UnknownNameError",
     "WorkerLostError",
     "near",
+    "one_line",
     "printable",
 ]
 
@@ -105,6 +106,12 @@ class WorkerLostError(ScalelawError):
 def printable(text: str) -> str:
     """The text with a blank for every line break and control character: what a stranger's file says stays on its line."""
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, on one line: an input error's own words, else its kind and what it says, cut to 500 characters."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"[:500]
 
 
 def near(name: str, known: Iterable[str]) -> str | None:

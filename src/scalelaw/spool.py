@@ -11,15 +11,18 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import StoreError
 from .trial import Trial
 
-__all__ = ["checkpoints", "forget", "read", "scan", "sweep", "write"]
+__all__ = ["checkpoints", "forget", "mark", "marked", "read", "receive", "scan", "sweep", "write"]
 
 SUFFIX = ".trial.json"
+TOKEN = "token"
 
 
 def write(folder: Path, trial: Trial) -> Path:
@@ -28,12 +31,39 @@ def write(folder: Path, trial: Trial) -> Path:
     Raises:
         StoreError: the folder cannot be written, or the disk is full. Nothing half-written stays.
     """
-    target = folder / f"{trial.id}{SUFFIX}"
-    temporary = folder / f".{trial.id}.{os.getpid()}.part"
+    return _write(folder, f"{trial.id}{SUFFIX}", json.dumps(trial.to_dict(), allow_nan=False))
+
+
+def receive(folder: Path, results: Iterable[str]) -> None:
+    """Write the texts of result files that came another way, from a worker that does not see `folder`. Raises StoreError."""
+    for text in results:
+        trial = Trial.from_dict(json.loads(text))
+        _write(folder, f"{trial.id}{SUFFIX}", text)
+
+
+def mark(folder: Path) -> str:
+    """The token of a spool, made where there is none: a worker that reads it sees the driver's folder. Raises StoreError."""
+    path = folder / TOKEN
+    with contextlib.suppress(OSError):
+        if token := path.read_text(encoding="ascii"):
+            return token
+    return _write(folder, TOKEN, secrets.token_hex(8)).read_text(encoding="ascii")
+
+
+def marked(folder: Path, token: str) -> bool:
+    """Whether this is the folder with that token. A folder that carries none is nobody's."""
+    with contextlib.suppress(OSError, ValueError):
+        return (folder / TOKEN).read_text(encoding="ascii") == token != ""
+    return False
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    target = folder / name
+    temporary = folder / f".{name.removesuffix(SUFFIX)}.{os.getpid()}.{threading.get_ident()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(trial.to_dict(), stream, allow_nan=False)
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
@@ -69,9 +99,9 @@ def forget(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed workers left half-written, and the folders that are then empty. For when no worker is at work."""
-    for place, half in ((checkpoints(folder), "*.part"), (folder, ".*.part")):
+    for place, left in ((checkpoints(folder), ("*.part",)), (folder, (".*.part", TOKEN))):
         with contextlib.suppress(OSError):
-            for path in place.glob(half):
+            for path in [path for each in left for path in place.glob(each)]:
                 path.unlink()
             place.rmdir()
 

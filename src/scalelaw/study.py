@@ -30,6 +30,7 @@ trained once.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import tomllib
@@ -114,6 +115,8 @@ class Study:
         task_options: settings of the task.
         target: the scale that the study is for; empty where none is named.
         budget: FLOPs that may be spent on it. until: when to stop, `regret < 0.2 %`.
+        trainer: the `[trainer]` table, see `trainers/`; empty for scalelaw's own networks.
+        folder: where the trainer's relative paths start: that of the study's file.
     """
 
     name: str
@@ -124,8 +127,10 @@ class Study:
     target: Mapping[str, float] = field(default_factory=dict[str, float])
     budget: float | None = None
     until: str | None = None
+    trainer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    folder: Path = Path()
 
-    @property
+    @functools.cached_property
     def specs(self) -> tuple[TrialSpec, ...]:
         """Every spec once, in the order of the grids."""
         return tuple(dict.fromkeys(itertools.chain.from_iterable(map(self._expand, self.grids))))
@@ -192,6 +197,7 @@ class _File(_Block):
     task_options: dict[str, _Scalar] = {}
     grid: list[_Block] = []
     plan: _Plan | None = None
+    trainer: dict[str, Any] = {}
 
 
 def read_study(path: str | Path) -> Study:
@@ -210,11 +216,11 @@ def read_study(path: str | Path) -> Study:
         raise StudyError(f"the file cannot be read ({error})", str(path), "Give the path of a study's TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"not valid TOML: {error}", str(path), "Mend that line") from error
-    return parse_study(content, str(path))
+    return parse_study(content, str(path), path.parent)
 
 
-def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
-    """A study from the content of its TOML file; `where` names it in messages. Raises StudyError."""
+def parse_study(content: Mapping[str, Any], where: str = "study", folder: Path | None = None) -> Study:
+    """A study from the content of its TOML file, which lies in `folder`; `where` names it in messages. Raises StudyError."""
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
@@ -234,6 +240,8 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
         {name: float(values[0]) for name, values in target.items()},
         None if plan is None else plan.budget,
         None if plan is None else plan.until,
+        dict(file.trainer),
+        Path() if folder is None else folder,
     )
 
 

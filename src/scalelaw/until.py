@@ -22,10 +22,9 @@ from .errors import DataError, InputError, ScalelawError
 from .estimate import Estimate
 from .forecast import forecast
 from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
-from .run import RunSummary, run
+from .run import RunSummary, cost_of, costs_of, run
 from .store import load
 from .study import Grid, Parent, Study
-from .train.count import flops
 from .trial import TrialSpec
 from .trials import Trials
 
@@ -139,7 +138,7 @@ class _Pool:
     def __init__(self, study: Study, over: Sequence[str]) -> None:
         self.over = tuple(over)
         self.specs = _alike(study)
-        self.costs = {spec.id: flops(spec) for spec in self.specs}
+        self.costs = costs_of(study)
         self.hyper = _tuned(self.specs, self.over)
         if not self.hyper:
             raise InputError("no hyperparameter takes three values within a size", study.name, "Give learning_rate a range")
@@ -281,7 +280,9 @@ def plan_study(
     first = study.specs[0]
 
     def cost(where: Mapping[str, float]) -> float:
-        return flops(replace(first, scale={**first.scale, **{name: max(round(value), 1) for name, value in where.items()}}))
+        return cost_of(
+            study, replace(first, scale={**first.scale, **{name: max(round(value), 1) for name, value in where.items()}})
+        )
 
     table = Trials.from_columns({"loss": []}, study.name) if trials is None else trials
     return plan(table, {name: point[name] for name in pool.over}, budget, pool=pool.candidates(done), costs=cost, **options)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError, near
 from ..notation import HYPERPARAMETERS, SCALES, Kind, quantity
 
-__all__ = ["names", "point", "setting"]
+__all__ = ["names", "point", "setting", "size", "texts"]
 
 
 def point(text: str, option: str = "--at") -> dict[str, float]:
@@ -51,6 +52,28 @@ def names(text: str | list[str], option: str) -> tuple[str, ...]:
         known = quantity(part)
         found.append(known.column if known else part)
     return tuple(dict.fromkeys(found))
+
+
+def size(text: str, option: str) -> float:
+    """Bytes: `4GiB`, `500 MB`, `2e9`. Raises InputError."""
+    units = {"": 1, "B": 1} | {f"{p}B": 1000**k for k, p in enumerate("kMGT", 1)}
+    units |= {f"{p}iB": 1024**k for k, p in enumerate("KMGT", 1)}
+    found = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2] not in units:
+        raise InputError(f"cannot read {text!r} as a size", option, "Give a number and a unit, for example 4GiB or 500MB")
+    return _number(found[1], "the size", option) * units[found[2]]
+
+
+def texts(parts: Sequence[str], option: str) -> dict[str, str]:
+    """NAME=VALUE each, the values as they stand. Raises InputError."""
+    found: dict[str, str] = {}
+    for part in parts:
+        name, sign, value = part.partition("=")
+        if not (name.strip() and sign and value.strip()):
+            raise InputError(f"cannot read {part!r}", option, f"Write NAME=VALUE, for example {option} address=auto")
+        _once(name.strip(), found, option)
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _pairs(text: str, option: str, example: str) -> Iterator[tuple[str, str]]:

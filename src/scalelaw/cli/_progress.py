@@ -93,7 +93,7 @@ def _lines() -> Callable[[Event], None]:
 
 
 def _told(at: Progress) -> str:
-    parts = [f"{flops(at.flops_done)} of {flops(at.flops)}"]
+    parts = [] if at.flops is None or at.flops_done is None else [f"{flops(at.flops_done)} of {flops(at.flops)}"]
     if at.eta is not None:
         parts.append(f"{duration(at.eta)} left")
     parts.append(f"{at.diverged} diverged")

@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError, SpecError, UnknownNameError
 from ._json import emit
 from ._options import Json, Storage
-from ._points import point
+from ._points import point, size, texts
 from ._progress import flops, watching
 from ._screen import note, say
 
@@ -41,7 +41,18 @@ _Until = Annotated[
 _Target = Annotated[
     str | None, typer.Option("--target", metavar="POINT", help="The large run that --until is about; default the study's.")
 ]
-_Budget = Annotated[float | None, typer.Option("--budget", metavar="FLOPS", help="FLOPs at most, with --until.")]
+_Budget = Annotated[
+    float | None, typer.Option("--budget", metavar="FLOPS", help="FLOPs at most; without --until the cheapest trials go first.")
+]
+_Set = Annotated[
+    list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the engine: address=auto, partition=gpu, ...")
+]
+_Cpus = Annotated[float, typer.Option("--cpus", metavar="N", help="Cores of a batch.")]
+_Gpus = Annotated[float, typer.Option("--gpus", metavar="N", help="GPUs of a batch; 0.25 puts four batches on one.")]
+_Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory of a batch, for example 4GiB.")]
+_Batch = Annotated[int | None, typer.Option("--batch", metavar="N", help="At most so many trials of one shape in a batch.")]
+_Retries = Annotated[int, typer.Option("--retries", metavar="N", help="How often a trial whose worker vanished is tried again.")]
+_Drain = Annotated[float, typer.Option("--drain", metavar="SECONDS", help="After Ctrl-C, let trials end that long.")]
 
 
 def run(
@@ -55,6 +66,13 @@ def run(
     until: _Until = None,
     target: _Target = None,
     budget: _Budget = None,
+    option: _Set = None,
+    cpus: _Cpus = 1.0,
+    gpus: _Gpus = 0.0,
+    memory: _Memory = None,
+    batch: _Batch = None,
+    retries: _Retries = 2,
+    drain: _Drain = 0.0,
     as_json: Json = False,
 ) -> None:
     """Train every trial of STUDY that the store lacks; run it again to go on after anything.
@@ -62,22 +80,22 @@ def run(
     Example: scalelaw run study.toml --storage study.db
     """
     from .. import run as fill
-    from ..engines import engines
+    from ..engines import Resources, engines
     from ..study import read_study
 
-    if max_parallel is not None and max_parallel < 1:
-        raise InputError(f"cannot train {max_parallel} batches at once", "--max-parallel", "Give a whole number of 1 or more")
+    resources = Resources(cpus, gpus, None if memory is None else size(memory, "--memory"), max_parallel=max_parallel)
     plan = read_study(study)
     _ = engines[engine]
     until = until or (plan.until if target else None)
-    if until is None and (target is not None or budget is not None):
-        raise InputError("these belong to --until", "--target, --budget", 'Add --until "regret < 0.2 %"')
+    if until is None and target is not None:
+        raise InputError("this belongs to --until", "--target", 'Add --until "regret < 0.2 %"')
     summary, ended = None, None
-    options: dict[str, Any] = {"engine": engine, "max_parallel": max_parallel, "device": device, "witnesses": witnesses}
+    options: dict[str, Any] = {"engine": engine, "resources": resources, "device": device, "witnesses": witnesses}
+    options |= {"options": texts(option or [], "--option"), "batch": batch, "retries": retries, "drain": drain}
     try:
         with watching(quiet=as_json) as watch:
             if until is None:
-                summary = fill(plan, storage, **options, on_event=watch)
+                summary = fill(plan, storage, **options, budget=budget, on_event=watch)
             else:
                 ended = _loop(plan, storage, until, (target, budget), {**options, "on_event": watch}, as_json)
     except (SpecError, UnknownNameError) as error:

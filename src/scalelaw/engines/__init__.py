@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from ..registry import OpenSet
-from ._base import Batch, Engine, Pool
+from typing import Any
 
-__all__ = ["Batch", "Engine", "Pool", "engines"]
+from ..errors import InputError
+from ..registry import OpenSet
+from ._base import Batch, Engine, Pool, Resources
+
+__all__ = ["Batch", "Engine", "Pool", "Resources", "engine_of", "engines"]
 
 engines = OpenSet("scalelaw.engines", __path__, "engine", Engine)
+
+
+def engine_of(engine: str | Engine | Any) -> Engine:
+    """The engine of that name, or the one given, or one that submits to the executor given.
+
+    Raises:
+        UnknownNameError: no such engine. InputError: something else.
+    """
+    if isinstance(engine, Engine):
+        return engine
+    if isinstance(engine, str):
+        return engines[engine]
+    raise InputError(f"not an engine: {engine!r}", "engine", "Give its name, or an object with submit(function, *arguments)")

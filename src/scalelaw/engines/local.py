@@ -7,7 +7,6 @@ takes one of their cores. The driver holds each worker's standard input, so work
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -20,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import EngineError, InputError, MissingExtraError, ScalelawError, StoreError, WorkerLostError
+from ..errors import EngineError, ScalelawError, StoreError, WorkerLostError
 from ..train.device import environment_of, present
-from ._base import Batch, Engine, Pool, Shape
+from ._base import Batch, Engine, Pool, Resources, Shape
 
 __all__ = ["Local", "LocalPool", "cores"]
 
@@ -36,22 +35,23 @@ class Local(Engine):
 
     name = "local"
     summary = "worker processes on this machine, one per core, or one for its accelerator"
+    here = True
 
     def devices(self) -> tuple[str, ...]:
         """Those that JAX has here."""
         return present()
 
-    def open(self, max_parallel: int | None = None, device: str = "cpu") -> LocalPool:
+    def open(self, resources: Resources | None = None, options: Mapping[str, str] | None = None) -> LocalPool:
         """As many workers as there are cores, or `max_parallel`; each starts with its first batch.
 
         On an accelerator one worker: it trains all rates and seeds of a shape side by side. Where there are several, it takes
         the first; the driver's own variables (CUDA_VISIBLE_DEVICES) choose another.
         """
-        if max_parallel is not None and max_parallel < 1:
-            raise InputError(f"cannot train {max_parallel} trials at once", "--max-parallel", "Give a whole number of 1 or more")
-        if importlib.util.find_spec("jax") is None:
-            raise MissingExtraError("jax", "train", "training")
-        return LocalPool(max_parallel) if device == "cpu" else LocalPool(1, environment=environment_of(device))
+        self.checked(options or {})
+        asked = resources or Resources()
+        if asked.device == "cpu":
+            return LocalPool(asked.max_parallel)
+        return LocalPool(1, environment=environment_of(asked.device))
 
 
 def cores() -> list[int]:
@@ -91,7 +91,7 @@ class LocalPool(Pool):
         count = max_parallel or len(places)
         # Pinning pays where every core has its worker; with fewer workers the kernel finds the free cores better.
         pins: list[int | None] = list(places) if count == len(places) else [None] * count
-        command = tuple(command) or (sys.executable, "-m", "scalelaw.train.worker")
+        command = tuple(command) or (sys.executable, "-m", "scalelaw.worker")
         if environment is None:
             environment = environment_of("cpu")
         self.proven = False  # whether any worker has trained anything

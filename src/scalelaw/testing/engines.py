@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import spool
-from ..engines import Batch, Engine
+from ..engines import Batch, Engine, Resources
 from ..trial import Status, TrialSpec
 
 __all__ = ["check_engine"]
@@ -13,20 +14,20 @@ __all__ = ["check_engine"]
 PATIENCE = 120.0
 
 
-def check_engine(engine: Engine, folder: Path, max_parallel: int | None = 1) -> None:
+def check_engine(engine: Engine, folder: Path, max_parallel: int | None = 1, options: Mapping[str, str] | None = None) -> None:
     """Assert what `run` relies on, by training four tiny networks.
 
     Args:
         engine: the member.
         folder: an empty folder that the driver and every worker can write.
-        max_parallel: handed to `open`.
+        max_parallel: of the resources handed to `open`. options: handed to `open`.
 
     Raises:
         AssertionError: the engine breaks the contract; the message says how.
     """
     assert engine.name, "an engine has a name, its file's"
     assert engine.summary, "an engine says where it trains"
-    with engine.open(max_parallel) as pool:
+    with engine.open(Resources(max_parallel=max_parallel), options or {}) as pool:
         assert pool.capacity() >= 1, "an engine can train something"
         assert max_parallel is None or pool.capacity() <= max_parallel, "no more at once than was allowed"
         made = [Batch(tuple(_spec(rate, width) for rate in (1e-3, 1e-2))) for width in (2, 3)]

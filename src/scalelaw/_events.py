@@ -17,10 +17,11 @@ class Progress:
     Args:
         trials, done: trials of the study, and those that need no more training.
         diverged, failed, lost: of the trials that ended, in this run or before it.
-        flops, flops_done: training compute of all trials and of those done.
+        flops, flops_done: training compute of all trials and of those done; None where it cannot be told beforehand.
         elapsed: seconds since the run began.
         speed: FLOPs per second of this run so far; None before the first trial ended.
-        eta: seconds until the end at this speed, small networks' overhead counted in; None before the first trial ended.
+        eta: seconds until the end at this speed, small networks' overhead counted in; None before the first trial ended. Where
+            the compute cannot be told, every trial counts the same.
     """
 
     trials: int
@@ -28,8 +29,8 @@ class Progress:
     diverged: int
     failed: int
     lost: int
-    flops: float
-    flops_done: float
+    flops: float | None
+    flops_done: float | None
     elapsed: float
     speed: float | None
     eta: float | None

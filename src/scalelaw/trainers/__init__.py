@@ -1,0 +1,36 @@
+"""What trains a trial: one file is one kind of trainer. A study's `[trainer]` table chooses; without one it is the built-in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import StudyError
+from ..registry import OpenSet
+from ._base import Order, Trainer
+
+__all__ = ["BUILTIN", "Order", "Trainer", "trainer_of", "trainers"]
+
+trainers = OpenSet("scalelaw.trainers", __path__, "trainer", Trainer)
+
+BUILTIN = "builtin"
+
+
+def trainer_of(settings: Mapping[str, Any], where: str = "trainer") -> Trainer:
+    """The trainer that a study's `[trainer]` table means.
+
+    Its key `name` names a member; without that the key that is a member's name does: `command = [...]`, `function = "..."`.
+    An empty table means the built-in trainer.
+
+    Raises:
+        StudyError: the table names none, or two. UnknownNameError: no such trainer.
+    """
+    if not settings:
+        return trainers[BUILTIN]
+    if "name" in settings:
+        return trainers[str(settings["name"])]
+    named = [key for key in settings if key in trainers]
+    if len(named) != 1:
+        told = "names two trainers: " + " and ".join(named) if named else "names no trainer"
+        raise StudyError(told, where, 'Give one: command = ["python", "train.py", ...] or function = "train.py:train"')
+    return trainers[named[0]]
