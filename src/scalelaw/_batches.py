@@ -46,9 +46,9 @@ class Cutter:
         work = self.work(specs[0])
         return Batch(tuple(specs), work * len(specs), self.witnesses, self.settings)
 
-    def work(self, spec: TrialSpec) -> float:
-        """What a trial costs; where that cannot be told, every one the same."""
-        told = self.trainer.work(spec, self.settings)
+    def work(self, spec: TrialSpec, flops: float | None = None) -> float:
+        """What a trial costs, given its FLOPs where they are known; where it cannot be told, every one the same."""
+        told = self.trainer.work(spec, self.settings, flops)
         return LIVELY if told is None else told
 
     def cut(self, specs: Sequence[TrialSpec]) -> list[Batch]:

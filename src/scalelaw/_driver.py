@@ -59,7 +59,7 @@ class Driver:
         self._status: dict[str, Status] = {}
         self._answered: set[str] = set()
         self._losses: dict[str, int] = {}
-        self._work = {key: wish.cutter.work(spec) for key, spec in self._specs.items()}
+        self._work = {key: wish.cutter.work(spec, None if costs is None else costs[key]) for key, spec in self._specs.items()}
         self._counts: Counter[Status] = Counter()
         self._flops = None if costs is None else math.fsum(costs.values())
         self._flops_done = 0.0

@@ -128,22 +128,28 @@ def cost_of(study: Study, spec: TrialSpec) -> float:
     trainer.check(spec, settings)
     cost = trainer.flops(spec, settings)
     if cost is None:
-        what = f"nothing tells the FLOPs of a trial with {', '.join(spec.scale)}"
-        raise InputError(what, study.name, 'Give parameters and tokens in [scale], or flops = "6 * ..." in [trainer]')
+        raise _untold(study, spec)
     return cost
 
 
 def _costs(study: Study, budget: float | None) -> dict[str, float] | None:
     """As `costs_of`; None where they cannot be told and no budget needs them. Raises InputError where it buys no trial."""
     trainer, settings = _trainer(study)
+    costs: dict[str, float] = {}
     for spec in study.specs:
         trainer.check(spec, settings)
-    if budget is None and any(trainer.flops(spec, settings) is None for spec in study.specs):
-        return None
-    costs = costs_of(study)
+        if (cost := trainer.flops(spec, settings)) is not None:
+            costs[spec.id] = cost
+        elif budget is not None:
+            raise _untold(study, spec)
     if budget is not None and budget < (cheapest := min(costs.values())):
         raise InputError(f"{budget:.3g} FLOP buy no trial", "--budget", f"The cheapest takes {cheapest:.3g}")
-    return costs
+    return costs if len(costs) == len(study.specs) else None
+
+
+def _untold(study: Study, spec: TrialSpec) -> InputError:
+    what = f"nothing tells the FLOPs of a trial with {', '.join(spec.scale)}"
+    return InputError(what, study.name, 'Give parameters and tokens in [scale], or flops = "6 * ..." in [trainer]')
 
 
 def _trainer(study: Study) -> tuple[Trainer, Mapping[str, Any]]:

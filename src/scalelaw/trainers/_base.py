@@ -59,9 +59,13 @@ class Trainer(ABC):
     def flops(self, spec: TrialSpec, settings: Mapping[str, Any]) -> float | None:
         """C of a trial before it is trained; None where that cannot be told."""
 
-    def work(self, spec: TrialSpec, settings: Mapping[str, Any]) -> float | None:
-        """What a trial costs in FLOPs with the overhead of its steps counted in; None where that cannot be told."""
-        return self.flops(spec, settings)
+    def work(self, spec: TrialSpec, settings: Mapping[str, Any], flops: float | None = None) -> float | None:
+        """What a trial costs in FLOPs with the overhead of its steps counted in; None where that cannot be told.
+
+        Args:
+            flops: what `flops` says, where it has been asked.
+        """
+        return self.flops(spec, settings) if flops is None else flops
 
     def group(self, spec: TrialSpec, settings: Mapping[str, Any]) -> int:
         """How many trials of one shape and seed it trains side by side."""

@@ -41,10 +41,12 @@ class Builtin(Trainer):
         del settings
         return flops(spec)
 
-    def work(self, spec: TrialSpec, settings: Mapping[str, Any]) -> float:
+    def work(self, spec: TrialSpec, settings: Mapping[str, Any], flops: float | None = None) -> float:
         """FLOPs, and the dispatch of each step."""
         steps = spec.scale.get("steps", 0)
-        return self.flops(spec, settings) + STEP_FLOPS * (0.0 if isinstance(steps, str) else float(steps))
+        return (self.flops(spec, settings) if flops is None else flops) + STEP_FLOPS * (
+            0.0 if isinstance(steps, str) else float(steps)
+        )
 
     def group(self, spec: TrialSpec, settings: Mapping[str, Any]) -> int:
         """Networks per compiled call on one core."""
