@@ -469,6 +469,8 @@ BAD |= {
     "run: an option no engine has": ("s.toml", POOL, ("run", "FILE", "--option", "adress=x"), ("local", "--option")),
     "run: an option without a value": ("s.toml", POOL, ("run", "FILE", "--option", "address"), ("NAME=VALUE",)),
     "run: a size without a unit it knows": ("s.toml", POOL, ("run", "FILE", "--memory", "4 apples"), ("--memory", "4GiB")),
+    "handover: to nobody": ("s.toml", POOL, ("handover", "FILE"), ("-o", "--optuna")),
+    "handover: no program": ("s.toml", POOL, ("handover", "FILE", "-o", "x.yaml"), ("--program",)),
     "run: no cores": ("s.toml", POOL, ("run", "FILE", "--cpus", "0"), ("--cpus",)),
     "run: a GPU and a half": ("s.toml", POOL, ("run", "FILE", "--gpus", "1.5"), ("--gpus", "fraction")),
     "run: an empty batch": ("s.toml", POOL, ("run", "FILE", "--batch", "0"), ("--batch",)),

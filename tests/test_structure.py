@@ -118,6 +118,7 @@ LAYERS = (
         "driver",
         "run",
         "until",
+        "handover",
         "report",
         "demo",
     ),

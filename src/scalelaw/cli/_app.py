@@ -27,6 +27,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "run": "run",
         "import": "import_",
         "export": "export",
+        "handover": "handover",
     },
     "Analyse": {
         "fit": "fit",
