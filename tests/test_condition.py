@@ -167,3 +167,27 @@ def test_comparisons_of_a_column_mean_what_they_say(value: float, sign: str, bou
     truth = {"<": value < bound and not close, "<=": value <= bound or close, "==": close, "!=": not close}
     truth |= {">": value > bound and not close, ">=": value >= bound or close}
     assert got == truth[sign]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'pilot' in tags", [1, 1, 0, 0]),
+        ("'pilot' not in tags", [0, 0, 1, 1]),
+        ("'a b' in tags and 'pilot' in tags", [0, 1, 0, 0]),
+        ("'pil' in tags", [0, 0, 0, 0]),
+        ("'' in tags", [0, 0, 0, 1]),
+        ("'pilot' in reason", [0, 0, 0, 0]),
+    ],
+)
+def test_a_word_among_the_words_of_a_column(expression: str, expected: list[int]) -> None:
+    tags = np.array(["pilot", "a b, pilot", "pilots", ""], dtype=object)
+    assert select(expression, {"tags": tags}, 4).tolist() == list(map(bool, expected))
+    assert select(expression, {"tags": np.array([], dtype=object)}, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong", ["'a' in x", "tags in tags", "'a' in 'abc'", "3 in tags"])
+def test_a_word_is_among_nothing_else(wrong: str) -> None:
+    with pytest.raises(DataError) as caught:
+        select(wrong, {"tags": np.array(["a"], dtype=object), "x": np.array([1.0])}, 1)
+    assert "\n" not in str(caught.value)

@@ -7,25 +7,19 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from scalelaw import spool
 from scalelaw.errors import InputError, StoreError, UnknownNameError
 from scalelaw.store import Store, load
-from scalelaw.trial import Curve, Status, Trial, TrialSpec
-from test_spool import TRIAL, trials
-
-
-def trial(seed: int = 0, status: Status = Status.COMPLETE, **values: object) -> Trial:
-    spec = TrialSpec("t", {"width": 8 * (seed + 1)}, {"learning_rate": 1e-3}, seed)
-    loss = 1.5 if status is Status.COMPLETE else None
-    return Trial(spec, status, **{"loss": loss, "curve": Curve((1, 2), (3.0, 2.0)), **values})  # pyright: ignore[reportArgumentType]
+from scalelaw.trial import Curve, Status
+from store_contract import StoreContract, trial
+from test_spool import TRIAL
 
 
 def refused(path: Path, *, read_only: bool = False) -> str:
@@ -36,71 +30,20 @@ def refused(path: Path, *, read_only: bool = False) -> str:
     return str(caught.value)
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.lists(trials, max_size=4, unique_by=lambda each: each.id))
-def test_trials_come_back_as_they_went(tmp_path_factory: pytest.TempPathFactory, given_trials: list[Trial]) -> None:
-    path = tmp_path_factory.mktemp("store") / "study.db"
-    with Store(path) as store:
-        assert set(store.put(given_trials)) == set(given_trials)
-    with Store(path, read_only=True) as store:
-        assert store.trials() == sorted(given_trials, key=lambda each: each.id)
-        assert len(store) == len(given_trials)
-        assert store.statuses() == {each.id: each.status for each in given_trials}
-        for each in given_trials:
-            assert store.curve(each.id) == each.curve
-    assert [each.name for each in path.parent.iterdir()] == ["study.db"]
+class TestFile(StoreContract):
+    """A store in a file."""
 
+    @pytest.fixture
+    def address(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+        made: list[Path] = []
 
-@pytest.mark.parametrize("first", [Status.FAILED, Status.LOST])
-@pytest.mark.parametrize("last", [Status.COMPLETE, Status.DIVERGED, Status.PRUNED])
-def test_a_finished_trial_replaces_a_failed_one_and_is_never_replaced(tmp_path: Path, first: Status, last: Status) -> None:
-    with Store(tmp_path / "study.db") as store:
-        store.put([trial(status=first, error="out of memory", curve=None)])
-        done = trial(status=last)
-        assert store.put([done]) == (done,)
-        for status in Status:
-            assert store.put([trial(status=status, seconds=9.0)]) == ()
-        assert store.trials() == [done]
+        def new() -> str:
+            made.append(tmp_path_factory.mktemp("store") / "study.db")
+            return str(made[-1])
 
-
-def test_reading_a_result_twice_changes_nothing(tmp_path: Path) -> None:
-    with Store(tmp_path / "study.db") as store:
-        for seed in range(3):
-            spool.write(store.spool, trial(seed))
-        kept = [(path.name, path.read_bytes()) for path in spool.scan(store.spool)]
-        assert len(store.ingest().trials) == 3
-        assert list(spool.scan(store.spool)) == []
-        for name, content in kept:  # as if the driver had been killed before it deleted them
-            (store.spool / name).write_bytes(content)
-        assert store.ingest().trials == ()
-        assert store.trials() == sorted(map(trial, range(3)), key=lambda each: each.id)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'{"spec": {"task": "t"}}', b"\xff\xfe\0", b'{"spec": 3, "status": "COMPLETE"}']
-)
-def test_a_file_that_holds_no_trial_is_set_aside(tmp_path: Path, content: bytes) -> None:
-    with Store(tmp_path / "study.db") as store:
-        spool.write(store.spool, trial())
-        bad = store.spool / f"0123{spool.SUFFIX}"
-        bad.write_bytes(content)
-        (store.spool / ".0123.99.part").write_bytes(b"{")
-        found = store.ingest()
-        assert found.trials == (trial(),)
-        assert found.broken == (bad,)
-        assert store.ingest().broken == ()
-        assert sorted(path.name for path in store.spool.iterdir()) == [".0123.99.part", f"0123{spool.SUFFIX}.broken"]
-
-
-def test_the_table_is_ordered_and_says_where_it_comes_from(tmp_path: Path) -> None:
-    with Store(tmp_path / "study.db") as store:
-        store.put([trial(2), trial(0), trial(1, Status.DIVERGED, last_loss=9.0)])
-    table = load(tmp_path / "study.db")
-    assert table["width"].tolist() == [8, 16, 24]
-    assert table["status"].tolist() == ["COMPLETE", "DIVERGED", "COMPLETE"]
-    assert table.source == str(tmp_path / "study.db")
-    assert load(tmp_path / "study.db", where="width > 8")["seed"].tolist() == [1, 2]
-    assert load(tmp_path / "study.db", outcome="last_loss")["loss"][1] == 9.0
+        yield new
+        for path in made:
+            assert [each.name for each in path.parent.iterdir()] == ["study.db"], "a store at rest is one file"
 
 
 def test_export(tmp_path: Path) -> None:
@@ -201,37 +144,12 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
     with Store(path) as store:
         assert store.trials() == [kept]
-        assert set(store.ingest().trials) == set(made)
+        assert {each.id for each in store.ingest().trials} == {each.id for each in made}
+        assert store.trials() == sorted([kept, *made], key=lambda each: each.id)
         assert len(store) == 60
 
 
 # ---- together -----------------------------------------------------------------------------------------------------------
-
-DRIVER = """
-import sys
-from scalelaw.store import Store
-with Store(sys.argv[1]) as store:
-    store.lock()
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    path = tmp_path / "study.db"
-    command = [sys.executable, "-c", DRIVER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "locked\n"
-        with Store(path) as store, pytest.raises(StoreError, match=f"process {other.pid}") as caught:
-            store.lock()
-        assert f"kill -INT {other.pid}" in str(caught.value)
-        other.kill()
-    with Store(path) as store:  # the system gave the lock back, and its file does not matter
-        store.lock()
-        store.lock()
-    assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
-
 
 WRITER = """
 import json, sys

@@ -1,23 +1,25 @@
 """Row filters: `learning_rate == 3e-4 and width <= 512`, parsed and never evaluated as Python.
 
 The grammar is comparisons (== != < <= > >= in, chained as in mathematics) between columns, numbers, text and + - * / of
-them, joined by `and`, `or`, `not`. Anything else is refused. Numbers compare equal within 1e-9 of their size, so that 3e-4
-finds 0.00030000000000000003.
+them, joined by `and`, `or`, `not`. `width in [64, 128]` asks whether a value is in a list, `'pilot' in tags` whether a word is
+among those of a column of words with commas between. Anything else is refused. Numbers compare equal within 1e-9 of their size,
+so that 3e-4 finds 0.00030000000000000003.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError, near
-from .notation import quantity
+from .notation import Kind, quantity
 
-__all__ = ["select"]
+__all__ = ["is_condition", "select"]
 
 _MEND = "Write comparisons of columns and numbers joined by and, or, not; for example: width <= 512 and learning_rate == 3e-4"
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -33,6 +35,11 @@ _ORDER: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _LONGEST = 2000
+
+
+def is_condition(text: str) -> bool:
+    """Whether a text is meant as a filter: no id or file name has a comparison in it."""
+    return re.search(r"[=<>]|\bin\b", text) is not None
 
 
 def select(expression: str, columns: dict[str, np.ndarray], rows: int) -> np.ndarray:
@@ -81,11 +88,14 @@ def _truth(node: ast.expr, columns: dict[str, np.ndarray]) -> Any:
 def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, columns: dict[str, np.ndarray]) -> Any:
     one = _value(left, columns)
     if isinstance(op, ast.In | ast.NotIn):
-        if not isinstance(right, ast.List | ast.Tuple):
-            raise DataError("`in` needs a list", "--where", "For example: width in [64, 128]")
         inside = np.asarray(False)
-        for each in right.elts:
-            inside = np.logical_or(inside, _equal(one, _value(each, columns)))
+        if isinstance(right, ast.Name) and isinstance(one, str):
+            inside = _among(one, _value(right, columns))
+        elif isinstance(right, ast.List | ast.Tuple):
+            for each in right.elts:
+                inside = np.logical_or(inside, _equal(one, _value(each, columns)))
+        else:
+            raise DataError("`in` needs a list", "--where", "For example: width in [64, 128], or 'pilot' in tags")
         return inside if isinstance(op, ast.In) else np.logical_not(inside)
     other = _value(right, columns)
     if isinstance(op, ast.Eq):
@@ -99,6 +109,15 @@ def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, columns: dict[str, 
     return (
         np.logical_and(_ORDER[type(op)](one, other), ~close) if strictly else np.logical_or(_ORDER[type(op)](one, other), close)
     )
+
+
+def _among(word: str, cells: Any) -> Any:
+    """Whether `word` is among the words of each cell, which have commas between."""
+    if np.asarray(cells).dtype.kind not in "OUS":
+        raise TypeError
+    # Most cells hold the same few words.
+    holds = {cell: word in (each.strip() for each in cell.split(",")) for cell in set(np.atleast_1d(cells).tolist())}
+    return np.array([holds[cell] for cell in np.atleast_1d(cells).tolist()], dtype=bool)
 
 
 def _equal(one: Any, other: Any) -> Any:
@@ -139,6 +158,8 @@ def _column(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
     known = quantity(name)
     if known is not None and known.column in columns:
         return columns[known.column]
+    if known is not None and known.kind is Kind.NOTE:
+        return np.array([""], dtype=object)  # nobody has written any
     close = near(name, columns)
     hint = f"Did you mean {close!r}? The columns are" if close else "The columns are"
     raise DataError(f"the filter names the unknown column {name!r}", "--where", f"{hint}: {', '.join(sorted(columns))}")

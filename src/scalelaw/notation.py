@@ -21,6 +21,7 @@ class Kind(enum.Enum):
     HYPERPARAMETER = "What is tuned at each scale."
     OUTCOME = "What came of the run; a law's output."
     IDENTITY = "Which run it is."
+    NOTE = "What people say of the run."
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("recipe", "", "", Kind.IDENTITY, ("arm",), text=True),
         Quantity("init_from", "", "", Kind.IDENTITY, ("pretrained_on",), text=True),
         Quantity("id", "", "", Kind.IDENTITY, ("run_id", "trial_id"), text=True),
+        Quantity("tags", "", "", Kind.NOTE, text=True),
+        Quantity("reason", "", "", Kind.NOTE, text=True),
     )
 }
 

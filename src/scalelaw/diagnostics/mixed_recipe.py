@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..frontier import frontier
-from ..notation import QUANTITIES
+from ..notation import QUANTITIES, Kind
 from ._base import Case, Diagnostic, Finding, listing
 from ._examples import study
 
@@ -21,7 +21,8 @@ class MixedRecipe(Diagnostic):
     def find(self, case: Case) -> Finding | None:
         """See `Diagnostic.find`."""
         rows = case.frontier.source.finished
-        words = [name for name, each in QUANTITIES.items() if each.text and name not in ("status", "id") and name in rows]
+        known = (Kind.HYPERPARAMETER, Kind.IDENTITY)
+        words = [name for name, each in QUANTITIES.items() if each.text and each.kind in known and name != "id" and name in rows]
         numbers = [name for name in rows.hyperparameters if name not in words and name not in case.frontier.hyper]
         within: list[str] = []
         along: list[str] = []

@@ -1,0 +1,69 @@
+"""Which database a text means: a path, `sqlite:///path`, or a server. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from ..errors import StoreError
+
+__all__ = ["Server", "parse", "shown"]
+
+_SERVER = re.compile(r"postgres(ql)?(\+\w+)?:/")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database on a server.
+
+    Args:
+        url: all that the driver needs, the password included.
+        database: the name of the database.
+        schema: the namespace in it: each holds one store.
+    """
+
+    url: str
+    database: str
+    schema: str = "public"
+
+    def __str__(self) -> str:
+        """The address without its password and without what else it may carry: this is what messages show."""
+        parts = urlsplit(self.url)
+        user = f"{parts.username}@" if parts.username else ""
+        port = f":{parts.port}" if parts.port else ""
+        schema = "" if self.schema == "public" else f"?schema={self.schema}"
+        return f"postgresql://{user}{parts.hostname or ''}{port}/{self.database}{schema}"
+
+
+def parse(address: str | Path) -> Path | Server:
+    """The path or the server that an address means.
+
+    Raises:
+        StoreError: an address of a server that is none; the password is not shown.
+    """
+    text = str(address)
+    if not _SERVER.match(text):
+        return Path(text.removeprefix("sqlite:///"))
+    # A path that was made of an address has lost a slash.
+    text = re.sub(r"^[^:]+:/+", "postgresql://", text)
+    mend = "Write postgresql://user@host:port/database, or with ?schema=NAME for one store of several in a database"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise StoreError("this is no address of a database", "postgresql://...", mend) from error
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    schema = options.pop("schema", "public")
+    database = unquote(parts.path.lstrip("/"))
+    if not database or "/" in database or not _NAME.fullmatch(schema):
+        raise StoreError("this is no address of a database", str(Server(text, database, "public")), mend)
+    return Server(parts._replace(query=urlencode(options)).geturl(), database, schema)
+
+
+def shown(address: str | Path) -> str:
+    """An address as messages show it: a path as it was given, a server without its password."""
+    found = parse(address)
+    return str(found) if isinstance(found, Server) else str(address)

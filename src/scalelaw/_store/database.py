@@ -1,0 +1,92 @@
+"""A database that holds a store: what each kind of database does its own way, and how a store in it is opened and checked."""
+
+from __future__ import annotations
+
+import abc
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from ..errors import StoreError
+from .migrations import migrate
+from .tables import SCHEMA, meta, metadata
+
+__all__ = ["SCHEMA", "Database", "Lock"]
+
+
+class Lock(Protocol):
+    """The right to drive a store."""
+
+    def release(self) -> None:
+        """Let another process drive."""
+
+
+class Database(abc.ABC):
+    """One kind of database. A member is made with an address, and opens it with `open`.
+
+    Args:
+        name: what messages call it.
+        spool: the folder that workers write into.
+        network: the kind of network file system that it lies on, if it does.
+        engine: connections; each transaction of a writer is alone with the database, each of a reader sees one state of it.
+    """
+
+    name: str
+    spool: Path
+    network: str | None = None
+    engine: sa.Engine
+
+    @abc.abstractmethod
+    def explained(self) -> AbstractContextManager[None]:
+        """Turns what the database says into a StoreError of one line."""
+
+    @abc.abstractmethod
+    def lock(self) -> Lock:
+        """Become the one driver. Raises StoreError where another process is; the message says which."""
+
+    @abc.abstractmethod
+    def backup(self, schema: int) -> None:
+        """Keep a copy of the store as it is, named after its schema, in place of an earlier one."""
+
+    @abc.abstractmethod
+    def rest(self) -> None:
+        """End a writer's work."""
+
+    def prepare(self) -> None:
+        """Make the tables of a new store; bring those of an old one up to date, after a backup, while nobody else drives.
+
+        Raises:
+            StoreError: not a store, one of a newer scalelaw, or an old one that is being filled; nothing is changed then.
+        """
+        with self.explained(), self.engine.begin() as connection:
+            if not sa.inspect(connection).get_table_names():
+                metadata.create_all(connection)
+                rows = [{"key": "application", "value": "scalelaw"}, {"key": "schema", "value": str(SCHEMA)}]
+                connection.execute(sa.insert(meta), rows)
+                return
+            schema = self.check(connection)
+        if schema == SCHEMA:
+            return
+        lock = self.lock()
+        try:
+            with self.explained():
+                self.backup(schema)
+                with self.engine.begin() as connection:
+                    migrate(connection, self.check(connection))
+        finally:
+            lock.release()
+
+    def check(self, connection: sa.Connection) -> int:
+        """The store's schema. Raises StoreError unless the database is a store of a schema that is known here."""
+        names = set(sa.inspect(connection).get_table_names())
+        about = {row.key: row.value for row in connection.execute(sa.select(meta))} if "meta" in names else {}
+        if about.get("application") != "scalelaw":
+            what = "this is a database, but not a scalelaw store" if names else "the store is empty"
+            raise StoreError(what, self.name, "Give the study.db that `scalelaw run` wrote")
+        schema = int(about.get("schema", 0))
+        if schema > SCHEMA:
+            what = f"the store was written by a newer scalelaw (schema {schema}; this one reads up to {SCHEMA})"
+            raise StoreError(what, self.name, "Upgrade with: pip install -U scalelaw")
+        return schema

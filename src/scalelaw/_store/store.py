@@ -1,0 +1,328 @@
+"""The store: every trial of a study in one file, or in a database on a server.
+
+Workers write result files into the spool beside the store (`spool.py`); one driver reads them into the store, in one transaction
+each time, and then deletes them. Killed anywhere, the next driver reads the files again: a trial is keyed by the hash of its
+spec, so nothing is lost and nothing is counted twice. A store at rest is one file. Readers never make a file and never keep
+the driver waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from .. import spool
+from ..condition import is_condition, select
+from ..errors import RunError, StoreError, UnknownNameError, near
+from ..trial import Curve, Status, Trial
+from ..trials import Trials
+from .address import Server, parse
+from .mounts import MOUNTS
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from . import database, notes, packed, postgres, rows, sqlite
+else:
+
+    class _Late:
+        """A module imported when it is first used: a CSV file needs no database, and that import takes longer than a fit."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, key: str) -> Any:
+            return getattr(importlib.import_module(self._name, __package__), key)
+
+    notes, packed, postgres, rows, sqlite = (_Late(f".{name}") for name in ("notes", "packed", "postgres", "rows", "sqlite"))
+
+__all__ = ["Ingested", "Store", "place_of"]
+
+AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came out of the spool: trials that were written to the store, and files that held no trial and were set aside."""
+
+    trials: tuple[Trial, ...]
+    broken: tuple[Path, ...] = ()
+
+
+class Store:
+    """A store of trials. A context manager; close it to leave a single file behind.
+
+    Args:
+        address: a file, `study.db` or `sqlite:///study.db`, or a database on a server, `postgresql://user@host/database`, where
+            `?schema=NAME` is one store of several; made when it is absent, unless `read_only`.
+        read_only: only look: no file is made or changed, and no writer waits.
+        spool: the folder that workers write into; default beside the file, or `DATABASE.spool` in the working folder.
+        mounts: the table of what is mounted, by which a network file system is known.
+
+    A store of an older scalelaw is brought up to date when it is opened to be written, after a copy is made beside it.
+
+    Raises:
+        StoreError: not a store, a store of a newer scalelaw, a damaged one, or a place that cannot be read or written.
+        MissingExtraError: a server needs the extra `postgres`.
+    """
+
+    def __init__(
+        self, address: str | Path, *, read_only: bool = False, spool: str | Path | None = None, mounts: Path = MOUNTS
+    ) -> None:
+        self.read_only = read_only
+        self._lock: database.Lock | None = None
+        place = parse(address)
+        self._database: database.Database = (
+            postgres.Postgres(place, read_only=read_only)
+            if isinstance(place, Server)
+            else sqlite.SQLite(place, read_only=read_only, mounts=mounts)
+        )
+        self.spool = Path(spool) if spool is not None else self._database.spool
+        try:
+            if not read_only:
+                self._database.prepare()
+                return
+            with self._transaction() as connection:
+                self._database.check(connection)
+        except BaseException:
+            self._database.engine.dispose()
+            raise
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path, or the address without its password."""
+        return self._database.name
+
+    @property
+    def network(self) -> str | None:
+        """The network file system that the file lies on, such as nfs4; None for a local disk and for a server."""
+        return self._database.network
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sa.Connection]:
+        with self._database.explained(), self._database.engine.begin() as connection:
+            yield connection
+
+    def lock(self) -> None:
+        """Become the one driver of this store until it is closed.
+
+        Raises:
+            StoreError: another process is; the message gives its id.
+        """
+        if self._lock is None:
+            self._lock = self._database.lock()
+
+    def close(self) -> None:
+        """Close the file, and give up being its driver."""
+        if self.read_only:
+            self._database.engine.dispose()
+        else:
+            if self._lock is not None:
+                spool.sweep(self.spool)
+            self._database.rest()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, trials: Iterable[Trial], source: str | None = None) -> tuple[Trial, ...]:
+        """Write trials in one transaction; a finished trial that is there already stays. Returns those written."""
+        with self._transaction() as connection:
+            written = tuple(rows.upsert(connection, trials, source))
+            packed.settle(connection)
+        return written
+
+    def put_imported(self, found: Iterable[tuple[Trial, tuple[Any, Any] | None, dict[str, Any]]]) -> tuple[str, ...]:
+        """Write imported trials in one transaction, each with its curve (steps, losses) and its provenance.
+
+        Returns the ids of those written; one that is there already, or whose run is, stays.
+        """
+        with self._transaction() as connection:
+            written = tuple(trial.id for trial, curve, origin in found if rows.arrive(connection, trial, curve, origin))
+            packed.settle(connection)
+        return written
+
+    def ingest(self, folder: Path | None = None) -> Ingested:
+        """Read the result files of the spool into the store, then delete them. Reading one twice changes nothing.
+
+        A file that holds no trial is renamed, to end in `.broken`, and its trial is trained again. The trials that are returned
+        are without their curves, which the store has: of a hundred thousand they would not fit.
+        """
+        each = list(self.ingesting(folder))
+        trials = tuple(replace(trial, curve=None) for some in each for trial in some.trials)
+        return Ingested(trials, tuple(path for some in each for path in some.broken))
+
+    def ingesting(self, folder: Path | None = None) -> Iterator[Ingested]:
+        """The same in steps of at most a thousand files, each a transaction, with the trials as they were read."""
+        paths = list(spool.scan(folder or self.spool))
+        for start in range(0, len(paths), AT_ONCE):
+            yield self._take(paths[start : start + AT_ONCE])
+
+    def _take(self, paths: Sequence[Path]) -> Ingested:
+        found: dict[Path, Trial] = {}
+        broken: list[Path] = []
+        for path in paths:
+            try:
+                found[path] = spool.read(path)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                broken.append(path)
+            except OSError as error:
+                raise StoreError(f"a result cannot be read ({error.strerror})", str(path), "Check the disk") from error
+        written = self.put(found.values()) if found else ()
+        with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
+            for path in found:
+                path.unlink(missing_ok=True)
+            for path in broken:
+                path.rename(path.with_name(f"{path.name}.broken"))
+        return Ingested(written, tuple(broken))
+
+    def tag(self, ids: Iterable[str], *names: str) -> int:
+        """Give trials tags; returns how many had not all of them. A tag is up to 64 letters without comma or quotation mark.
+
+        Raises:
+            UnknownNameError: there is no such trial. StoreError: no such tag can be.
+        """
+        return self._tag(ids, names, there=True)
+
+    def untag(self, ids: Iterable[str], *names: str) -> int:
+        """Take tags away; returns how many trials had one of them. Raises as `tag`."""
+        return self._tag(ids, names, there=False)
+
+    def _tag(self, ids: Iterable[str], names: Sequence[str], *, there: bool) -> int:
+        with self._transaction() as connection:
+            return notes.set_tags(connection, list(dict.fromkeys(ids)), names, there=there, place=self.name)
+
+    def exclude(self, ids: Iterable[str], reason: str) -> int:
+        """Leave trials out of every analysis; they are not trained again. Returns how many were not left out so before.
+
+        Raises:
+            UnknownNameError: there is no such trial. StoreError: the reason is empty.
+        """
+        with self._transaction() as connection:
+            return notes.exclude(connection, list(dict.fromkeys(ids)), reason, self.name)
+
+    def include(self, ids: Iterable[str]) -> int:
+        """Undo `exclude`: trials are again what they were, to the bit. Returns how many were left out.
+
+        Raises:
+            UnknownNameError: there is no such trial.
+        """
+        with self._transaction() as connection:
+            return notes.include(connection, list(dict.fromkeys(ids)), self.name)
+
+    # ---- reading ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        with self._transaction() as connection:
+            return rows.count(connection)
+
+    def statuses(self) -> dict[str, Status]:
+        """How each trial ended, by id."""
+        with self._transaction() as connection:
+            return rows.statuses(connection)
+
+    def trials(self, ids: Iterable[str] | None = None, *, curves: bool = True) -> list[Trial]:
+        """The trials with these ids, or every trial, in the order of their ids."""
+        with self._transaction() as connection:
+            return list(rows.read_trials(connection, None if ids is None else list(ids), with_curves=curves))
+
+    def table(self) -> Trials:
+        """Every trial as a table, without curves, in the order of their specs: scale, then hyperparameters, then seed.
+
+        A trial that is left out has no loss there, and its reason in the column `reason`; `tags` holds tags, with commas between.
+        """
+        with self._transaction() as connection:
+            return packed.table(connection, self.name)[0]
+
+    def find(self, where: str) -> list[str]:
+        """The ids of the trials that meet a condition, such as `width <= 64`, or whose ids, or how these begin, are given with
+        commas between.
+
+        Raises:
+            DataError: a condition that cannot be read. RunError: an id that no trial has, or several.
+        """
+        with self._transaction() as connection:
+            table, numbers = packed.table(connection, self.name)
+        ids = [f"{each:016x}" for each in numbers.tolist()]
+        if is_condition(where):
+            return [ids[place] for place in np.flatnonzero(select(where, dict(table.columns), len(table)))] if ids else []
+        own = [str(name) for name in table["id"]] if ids else []
+        return list(dict.fromkeys(ids[place_of(name.strip(), own, ids)] for name in where.split(",")))
+
+    def tags(self, ids: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """The tags of trials by id, sorted; trials without any are not there."""
+        with self._transaction() as connection:
+            asked = rows.statuses(connection) if ids is None else ids
+            return {key: tuple(found) for key, found in rows.marks(connection, list(asked)).items()}
+
+    def exclusions(self) -> dict[str, str]:
+        """Why trials are left out, by id."""
+        with self._transaction() as connection:
+            return rows.exclusions(connection)
+
+    def curve(self, trial_id: str) -> Curve | None:
+        """A trial's curve; None where there is none.
+
+        Raises:
+            UnknownNameError: there is no such trial.
+        """
+        with self._transaction() as connection:
+            found, known = rows.find_curve(connection, trial_id)
+        if not known:
+            raise UnknownNameError("trial", trial_id, list(self.statuses())[:5], self.name)
+        return found
+
+    def provenance(self, trial_id: str | None = None) -> dict[str, dict[str, Any]]:
+        """Where imported trials come from and how their numbers were made, by id: of one, or of all.
+
+        `importer`, `run`, `place`; `loss` and `final`, the metric and the rule; `sampled`; `given`, `derived` and `missing` of
+        N, D and C; `config`, what the tracker held.
+        """
+        with self._transaction() as connection:
+            return rows.origins(connection, None if trial_id is None else [trial_id])
+
+    def export(self, path: str | Path) -> int:
+        """Write the table to a .csv, .parquet or .jsonl file; returns the number of rows. Raises StoreError."""
+        path, table = Path(path), self.table()
+        frame = table.to_frame()
+        writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet, ".jsonl": frame.write_ndjson}
+        if path.suffix.lower() not in writers:
+            raise StoreError(f"cannot export to {path.suffix or 'a file without ending'}", str(path), f"Use {', '.join(writers)}")
+        part = path.with_name(f".{path.name}.part")
+        try:
+            writers[path.suffix.lower()](part)
+            part.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
+        return len(table)
+
+
+def place_of(run: str, known: Sequence[str], other: Sequence[str] = ()) -> int:
+    """The place of the one id in `known` that is `run` or begins so; else of the one in `other`. Raises RunError."""
+    for names in (known, other):
+        exact = [place for place, name in enumerate(names) if name == run]
+        found = exact or [place for place, name in enumerate(names) if run and name.startswith(run)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join(names[place] for place in found[:5])
+            raise RunError(f"{len(found)} trials have ids that begin so: {some}", run, "Give more of the id")
+    close = near(run, known)
+    hint = f"Did you mean {close!r}? " if close else ""
+    raise RunError("there is no such file, and no trial with this id", run, f"{hint}Give a file of one row, or a trial's id")
