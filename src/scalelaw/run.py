@@ -104,7 +104,7 @@ def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:
         spool.forget(store.spool)
     return RunSummary(
         study=driver.study.name,
-        storage=str(store.path),
+        storage=store.name,
         progress=at,
         skipped=skipped,
         trained=driver.trained,
