@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._goal import Condition, condition
 from .axis import axis_of
 from .errors import DataError, InputError, ScalelawError
 from .estimate import Estimate
@@ -28,7 +28,7 @@ from .study import Grid, Parent, Study
 from .trial import TrialSpec
 from .trials import Trials
 
-__all__ = ["Condition", "Ended", "Loop", "Round", "condition", "plan_study", "run_until"]
+__all__ = ["Condition", "Ended", "Loop", "Round", "condition", "plan_study", "run_until", "suggest"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -38,12 +38,6 @@ _ROUND = 0.35
 _FEWEST, _MOST = 6, 128
 # Trials that may all diverge before the loop gives up.
 _HOPELESS = 12
-_WORDS = {
-    "regret": "the expected share of the target's loss that its predicted settings lose",
-    "interval": "half the width of the forecast's 90 % interval, relative",
-    "spend": "FLOPs spent",
-    "runs": "runs made",
-}
 
 
 class Ended(enum.Enum):
@@ -53,38 +47,6 @@ class Ended(enum.Enum):
     BUDGET = "The budget is used up before the condition holds."
     EXHAUSTED = "Every trial of the study is trained, and the condition does not hold: widen its grid or add sizes."
     INTERRUPTED = "Interrupted; the same command goes on."
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One comparison: a quantity that is to fall below, or rise above, a limit."""
-
-    name: str
-    below: bool
-    limit: float
-    text: str
-
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Whether it holds; a quantity that is not known yet does not."""
-        value = values.get(self.name, math.nan)
-        return value < self.limit if self.below else value > self.limit
-
-
-def condition(text: str) -> Condition:
-    """Read `regret < 0.2 %`, `interval < 1 %`, `spend > 1e15` or `runs > 200`.
-
-    Raises:
-        InputError: it reads otherwise.
-    """
-    found = re.fullmatch(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%?)\s*", text)
-    try:
-        if found is None or found[1] not in _WORDS:
-            raise ValueError
-        limit = float(found[3]) * (0.01 if found[4] else 1.0)
-    except ValueError:
-        known_names = ", ".join(_WORDS)
-        raise InputError(f"cannot read {text!r}", "--until", f'Write "regret < 0.2 %"; known are {known_names}') from None
-    return Condition(found[1], found[2].startswith("<"), limit, " ".join(text.split()))
 
 
 @dataclass(frozen=True)
@@ -288,6 +250,33 @@ def plan_study(
     return plan(table, {name: point[name] for name in pool.over}, budget, pool=pool.candidates(done), costs=cost, **options)
 
 
+def suggest(
+    study: Study,
+    storage: str | Path,
+    count: int = 1,
+    *,
+    target: Mapping[str, float] | None = None,
+    budget: float | None = None,
+    busy: Collection[str] = (),
+    seed: int = 0,
+) -> list[TrialSpec]:
+    """The trials of a study that the planner wants next, at most `count`; none where the budget or the study is used up.
+
+    Args:
+        study, storage, target, budget, seed: see `run_until`. busy: ids of trials that are being trained.
+
+    Raises:
+        InputError: as `run_until`.
+    """
+    point = _target(study, target)
+    pool = _Pool(study, _over(study, point))
+    trials, done = _so_far(storage, pool)
+    held = done | {key for key in busy if key in pool.costs}
+    spend = math.fsum(pool.costs[key] for key in held)
+    at = (spend, Policy().fill * spend, budget or study.budget or math.inf, seed)
+    return _next(trials, pool, held, point, at)[0][:count]
+
+
 def _target(study: Study, target: Mapping[str, float] | None) -> dict[str, float]:
     """The target asked for, else the study's own. Raises InputError where there is none."""
     point = dict(target or study.target)
@@ -370,7 +359,7 @@ def _part(study: Study, specs: Sequence[TrialSpec]) -> Study:
         )
         for spec in specs
     )
-    return Study(study.name, study.task, grids, study.model, study.task_options)
+    return replace(study, grids=grids, target={}, budget=None, until=None)
 
 
 def _parent(first: TrialSpec) -> Parent:

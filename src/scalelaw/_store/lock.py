@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import StoreError
 
-__all__ = ["ClaimedFile", "LockedFile", "own"]
+__all__ = ["ClaimedFile", "LockedFile", "is_gone", "own"]
 
 _TRIES, _PAUSE = 100, 0.05
 
@@ -108,8 +108,7 @@ class ClaimedFile:
                 where = f"on {holder.get('host', 'another machine')} (process {holder.get('pid')}, {since})"
                 what = f"a scalelaw run {where} is filling this store"
                 raise StoreError(what, str(store), f"If that run is no more, remove {self._path}, and start again")
-            same = holder.get("boot") == self._maker["boot"]
-            if same and _began(int(holder["pid"])) == holder.get("began") is not None:
+            if not is_gone(holder):
                 raise _taken(str(holder["pid"]), store)
             self._path.unlink(missing_ok=True)
 
@@ -125,6 +124,15 @@ def own() -> dict[str, Any]:
         "began": _began(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
     }
+
+
+def is_gone(process: Mapping[str, Any]) -> bool | None:
+    """Whether a process, as `own` told it there, has ended; None for one of another machine, of which nobody can tell."""
+    me = own()
+    if any(process.get(key) != me[key] for key in ("host", "namespace")):
+        return None
+    began = process.get("began")
+    return process.get("boot") != me["boot"] or began is None or _began(int(process["pid"])) != began
 
 
 def _began(pid: int) -> str | None:

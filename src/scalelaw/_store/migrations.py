@@ -25,6 +25,7 @@ def _notes_and_columns(connection: sa.Connection) -> None:
         "ALTER TABLE trials ADD COLUMN before TEXT",
         f"CREATE TABLE tags (id TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (id, tag), {reference})",
         f"CREATE TABLE segments (number INTEGER NOT NULL, rows INTEGER NOT NULL, content {blob} NOT NULL, PRIMARY KEY (number))",
+        "CREATE TABLE waiting (id TEXT NOT NULL, spec TEXT NOT NULL, rank INTEGER, owner TEXT, since FLOAT, PRIMARY KEY (id))",
         "CREATE TABLE loose (id TEXT NOT NULL, PRIMARY KEY (id))",
         "INSERT INTO loose SELECT id FROM trials",
     ):

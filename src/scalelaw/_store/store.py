@@ -21,7 +21,7 @@ import numpy as np
 from .. import spool
 from ..condition import is_condition, select
 from ..errors import RunError, StoreError, UnknownNameError, near
-from ..trial import Curve, Status, Trial
+from ..trial import Curve, Status, Trial, TrialSpec
 from ..trials import Trials
 from .address import Server, parse
 from .mounts import MOUNTS
@@ -29,7 +29,7 @@ from .mounts import MOUNTS
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from . import database, notes, packed, postgres, rows, sqlite
+    from . import database, notes, packed, postgres, rows, sqlite, waiting
 else:
 
     class _Late:
@@ -41,11 +41,13 @@ else:
         def __getattr__(self, key: str) -> Any:
             return getattr(importlib.import_module(self._name, __package__), key)
 
-    notes, packed, postgres, rows, sqlite = (_Late(f".{name}") for name in ("notes", "packed", "postgres", "rows", "sqlite"))
+    _LATE = ("notes", "packed", "postgres", "rows", "sqlite", "waiting")
+    notes, packed, postgres, rows, sqlite, waiting = (_Late(f".{name}") for name in _LATE)
 
 __all__ = ["Ingested", "Store", "place_of"]
 
 AT_ONCE = 1_000
+LEASE = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,35 @@ class Store:
         """
         with self._transaction() as connection:
             return notes.include(connection, list(dict.fromkeys(ids)), self.name)
+
+    def enqueue(self, specs: Iterable[TrialSpec]) -> int:
+        """Put trials at the end of the queue from which `claim` takes first; returns how many were new."""
+        with self._transaction() as connection:
+            return waiting.enqueue(connection, specs)
+
+    def claim(self, specs: Iterable[TrialSpec], count: int = 1, lease: float = LEASE) -> list[TrialSpec]:
+        """Take trials to train that no other process has taken: first from the queue, then of `specs` those without a result.
+
+        A claim ends with `settle`, with `give_back`, with the process that made it, or, seen from another machine, after `lease`
+        seconds.
+        """
+        with self._transaction() as connection:
+            return waiting.claim(connection, specs, count, lease)
+
+    def claims(self) -> dict[str, TrialSpec]:
+        """The trials that this process has claimed, by id."""
+        with self._transaction() as connection:
+            return waiting.claims(connection)
+
+    def settle(self, ids: Iterable[str]) -> None:
+        """Say that claimed trials have their results."""
+        with self._transaction() as connection:
+            waiting.settle(connection, list(ids))
+
+    def give_back(self, ids: Iterable[str]) -> None:
+        """Let others claim these trials."""
+        with self._transaction() as connection:
+            waiting.give_back(connection, list(ids))
 
     # ---- reading ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-__all__ = ["SCHEMA", "Words", "curves", "loose", "meta", "metadata", "provenance", "segments", "tags", "trials"]
+__all__ = ["SCHEMA", "Words", "curves", "loose", "meta", "metadata", "provenance", "segments", "tags", "trials", "waiting"]
 
 SCHEMA = 2
 _MARK = "\x01"
@@ -77,6 +77,16 @@ tags = sa.Table(
     metadata,
     sa.Column("id", sa.Text, sa.ForeignKey("trials.id"), primary_key=True),
     sa.Column("tag", sa.Text, primary_key=True),
+)
+# Trials that programs ask for: `rank` is a place in the queue, `owner` the process that has asked for it; see `waiting`.
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("rank", sa.Integer),
+    sa.Column("owner", sa.Text),
+    sa.Column("since", sa.Float),
 )
 # The table of trials as columns, in pieces, and the ids of trials that changed since; see `packed`.
 segments = sa.Table(
