@@ -76,12 +76,20 @@ def test_a_worker_trains_writes_and_answers(tmp_path: Path) -> None:
         assert without_time(found[one.id]) == without_time(loop.run_all([one])[0])
 
 
-def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
+DOORS = {
+    "process": "import io; from scalelaw import worker; worker.serve(io.StringIO(line), io.StringIO(), Path(folder))",
+    "function": "from scalelaw.engines._remote import call; call({}, ('elsewhere', 0), json.loads(line), folder, '')",
+    "job": "from scalelaw.engines.slurm import Work; Work({}, ('elsewhere', 0), [json.loads(line)], folder, '')()",
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path, door: str) -> None:
     code = (
-        "import sys, io\n"
+        "import json, sys\n"
         "from pathlib import Path\n"
-        "from scalelaw import worker\n"
-        f"worker.serve(io.StringIO({line(1, [spec()])!r}), io.StringIO(), Path({str(tmp_path / 'spool')!r}))\n"
+        f"line, folder = {line(1, [spec()])!r}, {str(tmp_path / 'spool')!r}\n"
+        f"{DOORS[door]}\n"
         "print(sorted({name.split('.')[0] for name in sys.modules}))\n"
         "print(sorted(name for name in sys.modules if name.startswith('scalelaw')))\n"
     )
@@ -98,6 +106,7 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path) -> None:
     outside = {"polars", "narwhals", "sqlalchemy", "pydantic", "typer", "rich", "matplotlib", "jinja2", "pandas", "torch"}
     assert not outside & set(json.loads(top.replace("'", '"'))) - needed
     allowed = ("errors", "registry", "trial", "spool", "schedule", "tasks", "train", "trainers", "worker")
+    allowed = (*allowed, "engines") if door != "process" else allowed
     assert {name.split(".")[1] for name in json.loads(ours.replace("'", '"')) if "." in name} <= set(allowed)
 
 

@@ -19,7 +19,21 @@ from pathlib import Path
 from .errors import StoreError
 from .trial import Trial
 
-__all__ = ["checkpoints", "forget", "mark", "marked", "read", "receive", "scan", "sweep", "write"]
+__all__ = [
+    "checkpoints",
+    "enlist",
+    "finish",
+    "finished",
+    "forget",
+    "mark",
+    "marked",
+    "read",
+    "receive",
+    "retire",
+    "scan",
+    "sweep",
+    "write",
+]
 
 SUFFIX = ".trial.json"
 TOKEN = "token"
@@ -55,6 +69,52 @@ def marked(folder: Path, token: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return (folder / TOKEN).read_text(encoding="ascii") == token != ""
     return False
+
+
+def enlist(folder: Path) -> str:
+    """Begin an attempt at a batch: an empty file in which workers note what they have finished of it.
+
+    A scheduler may give a batch to a second worker when the first is lost, after the driver has taken some of its results away:
+    the note tells the second one where to go on. It goes when the attempt is over, which tells a worker that nobody waits.
+
+    Returns:
+        the attempt's name.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    attempt = secrets.token_hex(8)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _note(folder, attempt).touch(exist_ok=False)
+    except OSError as error:
+        raise _explain(error, folder) from error
+    return attempt
+
+
+def finished(folder: Path, attempt: str) -> set[str] | None:
+    """The ids of the trials that an attempt has finished; None when it is over."""
+    try:
+        return set(_note(folder, attempt).read_text(encoding="ascii").split())
+    except OSError:
+        return None
+
+
+def finish(folder: Path, attempt: str, key: str) -> None:
+    """Note that a trial of an attempt is finished: after its result is written, so that none is passed over without one."""
+    with contextlib.suppress(OSError), _note(folder, attempt).open("r+", encoding="ascii") as stream:  # never made anew
+        stream.seek(0, os.SEEK_END)
+        stream.write(f"{key}\n")
+
+
+def retire(folder: Path, attempt: str) -> None:
+    """End an attempt."""
+    with contextlib.suppress(OSError):
+        _note(folder, attempt).unlink()
+
+
+def _note(folder: Path, attempt: str) -> Path:
+    return folder / f".{attempt}.part"  # named so that `sweep` finds what a killed driver leaves
 
 
 def _write(folder: Path, name: str, text: str) -> Path:

@@ -8,7 +8,8 @@ It reads one JSON object per line (`Batch.message`) from standard input and answ
                                            or    {"error": "one line", "batch": 7}
 
 "trainer" in the object is the study's `[trainer]` table; without one the trials are trained by `train/`. With "witnesses": true
-the trials' metrics hold what was seen inside. An error answers what is not a batch, or says that the results cannot be written;
+the trials' metrics hold what was seen inside; with "attempt" what an earlier worker has finished of the batch is passed over
+(`spool.enlist`). An error answers what is not a batch, or says that the results cannot be written;
 with "batch": null no batch can be trained here. `work` does the same for an engine that calls a function instead.
 
 A trial that cannot be trained becomes a FAILED trial with its one-line error. The process ends when its input closes and
@@ -75,7 +76,7 @@ def work(message: Mapping[str, Any], folder: str, token: str = "") -> dict[str, 
     if spool.marked(Path(folder), token):
         return {"results": [], **_trained(message, Path(folder), CHECKPOINT_SECONDS)}
     with tempfile.TemporaryDirectory(prefix="scalelaw-") as own:
-        answer = _trained(message, Path(own), CHECKPOINT_SECONDS)
+        answer = _trained({**message, "attempt": None}, Path(own), CHECKPOINT_SECONDS)
         return {"results": [path.read_text(encoding="utf-8") for path in spool.scan(Path(own))], **answer}
 
 
@@ -91,8 +92,17 @@ def _trained(message: Any, folder: Path, seconds: float) -> dict[str, Any]:
     try:
         trainer = trainer_of(settings)
         trainer.require()
-        for trial in trainer.trained(specs, Order(folder, settings, bool(message.get("witnesses")), seconds)):
+        attempt = message.get("attempt")
+        done = spool.finished(folder, attempt) if attempt else set[str]()
+        if done is None:  # nobody waits any more
+            return {"trials": []}
+        left = [spec for spec in specs if spec.id not in done]
+        for trial in trainer.trained(left, Order(folder, settings, bool(message.get("witnesses")), seconds)):
             spool.write(folder, trial)
+            if attempt:
+                spool.finish(folder, attempt, trial.id)
+                if spool.finished(folder, attempt) is None:
+                    return {"trials": []}
     except StoreError as error:
         return {"error": str(error), "batch": batch}
     except MissingExtraError as error:

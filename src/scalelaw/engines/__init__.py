@@ -23,4 +23,8 @@ def engine_of(engine: str | Engine | Any) -> Engine:
         return engine
     if isinstance(engine, str):
         return engines[engine]
+    if callable(getattr(engine, "submit", None)):
+        from .futures import Futures
+
+        return Futures(engine)
     raise InputError(f"not an engine: {engine!r}", "engine", "Give its name, or an object with submit(function, *arguments)")

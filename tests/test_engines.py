@@ -1,0 +1,376 @@
+"""Engines that hand batches to others, without a cluster: their queue, their attempts, and what they say when asked wrongly.
+
+With real clusters: tests/cluster.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelaw import spool
+from scalelaw.engines import Batch, Resources, engine_of, engines
+from scalelaw.engines._remote import Job
+from scalelaw.engines._slurm import GONE, Node, Partition, State, jobs, minutes, partition
+from scalelaw.engines.futures import FuturesPool, submitting
+from scalelaw.engines.ray import fitting
+from scalelaw.engines.slurm import packed
+from scalelaw.errors import EngineError, InputError, MissingExtraError, StoreError, WorkerLostError
+from scalelaw.run import run
+from scalelaw.study import Grid, Study
+from scalelaw.testing.engines import check_engine
+from scalelaw.trial import Status, Trial, TrialSpec
+from scalelaw.worker import work
+
+
+def batch(*seeds: int, work: float = 1.0) -> Batch:
+    return Batch(tuple(TrialSpec("t", {"width": 1}, {}, seed) for seed in seeds), work)
+
+
+class Hand:
+    """An executor that does nothing: a test ends its futures by hand."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+        self.messages: list[dict[str, Any]] = []
+
+    def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+        del function
+        self.messages.append(arguments[2])
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+# ---- the queue ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_more_batches_are_handed_on_than_was_allowed(tmp_path: Path) -> None:
+    hand = Hand()
+    with FuturesPool(hand, Resources(max_parallel=2), None, own=False) as pool:
+        assert pool.capacity() <= 2
+        futures = [pool.submit(batch(seed), tmp_path) for seed in range(5)]
+        assert len(hand.futures) == 2
+        for place in range(3):
+            hand.futures[place].set_result({"trials": [f"t{place}"], "results": []})
+            assert len(hand.futures) == 3 + place
+        assert futures[0].result(1) == ("t0",)
+        pool.cancel()
+        assert all(future.done() for future in futures)
+
+
+def test_closing_ends_every_future_and_forgets_every_attempt(tmp_path: Path) -> None:
+    hand = Hand()
+    pool = FuturesPool(hand, Resources(max_parallel=1), None, own=False)
+    running, waiting = pool.submit(batch(1), tmp_path), pool.submit(batch(2), tmp_path)
+    pool.close()
+    assert waiting.cancelled()
+    assert isinstance(running.exception(0), WorkerLostError)
+    assert hand.futures[0].cancelled()
+    assert not list(tmp_path.glob(".*.part"))
+    with pytest.raises(Exception, match="closed"):
+        pool.submit(batch(3), tmp_path)
+    assert pool.capacity() == 1
+
+
+def test_draining_waits_for_what_is_trained_and_drops_what_waits(tmp_path: Path) -> None:
+    hand = Hand()
+    pool = FuturesPool(hand, Resources(max_parallel=1), None, own=False)
+    running, waiting = pool.submit(batch(1), tmp_path), pool.submit(batch(2), tmp_path)
+    threading.Timer(0.1, lambda: hand.futures[0].set_result({"trials": ["a"], "results": []})).start()
+    pool.drain(30)
+    assert running.result(0) == ("a",)
+    assert waiting.cancelled()
+    began = time.monotonic()
+    late = pool.submit(batch(3), tmp_path)
+    pool.drain(0.05)
+    assert time.monotonic() - began < 5
+    assert not late.done()
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"error": "/spool: the disk is full. Free some space.", "batch": "b"}, StoreError),
+        ({"error": "training needs jax", "batch": None}, EngineError),
+        (ModuleNotFoundError("No module named 'scalelaw'"), EngineError),
+    ],
+)
+def test_what_a_worker_says_becomes_what_the_driver_is_told(
+    tmp_path: Path, answer: dict[str, Any] | Exception, expected: type[Exception]
+) -> None:
+    hand = Hand()
+    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+        future = pool.submit(batch(1), tmp_path)
+        if isinstance(answer, Exception):
+            hand.futures[0].set_exception(answer)
+        else:
+            hand.futures[0].set_result(answer)
+        assert isinstance(future.exception(1), expected)
+
+
+def test_a_failure_after_a_success_is_of_that_worker_alone(tmp_path: Path) -> None:
+    hand = Hand()
+    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+        first = pool.submit(batch(1), tmp_path)
+        hand.futures[0].set_result({"trials": ["a"], "results": []})
+        assert first.result(1) == ("a",)
+        second = pool.submit(batch(2), tmp_path)
+        hand.futures[1].set_exception(MemoryError("no room"))
+        assert isinstance(second.exception(1), WorkerLostError)
+
+
+def test_results_of_a_worker_that_does_not_see_the_spool_are_written_here(tmp_path: Path) -> None:
+    hand = Hand()
+    trial = Trial(batch(1).specs[0], Status.COMPLETE, loss=0.1 + 0.2)
+    own = tmp_path / "worker"
+    spool.write(own, trial)
+    text = next(spool.scan(own)).read_text(encoding="utf-8")
+    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+        future = pool.submit(batch(1), tmp_path / "spool")
+        hand.futures[0].set_result({"trials": [trial.id], "results": [text]})
+        assert future.result(1) == (trial.id,)
+    assert [spool.read(path) for path in spool.scan(tmp_path / "spool")] == [trial]
+
+
+# ---- attempts -----------------------------------------------------------------------------------------------------------
+
+
+def tiny(*rates: float) -> Batch:
+    scale = {"width": 2, "depth": 1, "steps": 5}
+    return Batch(tuple(TrialSpec("teacher_student", scale, {"learning_rate": rate, "batch_size": 4}) for rate in rates))
+
+
+def test_a_batch_that_is_given_a_second_time_goes_on_where_it_was(tmp_path: Path) -> None:
+    token, attempt = spool.mark(tmp_path), spool.enlist(tmp_path)
+    both = tiny(1e-3, 1e-2)
+    first, second = both.specs
+    message = {**both.message, "attempt": attempt}
+    spool.finish(tmp_path, attempt, first.id)  # its result has been taken away
+    assert work(message, str(tmp_path), token)["trials"] == [first.id, second.id]
+    assert [spool.read(path).id for path in spool.scan(tmp_path)] == [second.id]
+    assert spool.finished(tmp_path, attempt) == {first.id, second.id}
+    spool.retire(tmp_path, attempt)
+    spool.finish(tmp_path, attempt, first.id)
+    assert spool.finished(tmp_path, attempt) is None
+
+
+def test_a_batch_for_which_nobody_waits_is_not_trained(tmp_path: Path) -> None:
+    token, attempt = spool.mark(tmp_path), spool.enlist(tmp_path)
+    spool.retire(tmp_path, attempt)
+    assert work({**tiny(1e-3).message, "attempt": attempt}, str(tmp_path), token)["trials"] == []
+    assert not list(spool.scan(tmp_path))
+
+
+def test_attempts_that_a_killed_driver_leaves_are_swept(tmp_path: Path) -> None:
+    spool.enlist(tmp_path / "spool")
+    spool.mark(tmp_path / "spool")
+    spool.sweep(tmp_path / "spool")
+    assert not (tmp_path / "spool").exists()
+
+
+# ---- executors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+def test_a_process_pool_keeps_the_contract(tmp_path: Path, processes: ProcessPoolExecutor) -> None:
+    check_engine(engine_of(processes), tmp_path / "spool")
+    grid = Grid(
+        {"width": (2,), "depth": (1,), "steps": (10,)}, {"learning_rate": (1e-3, 1e-2), "batch_size": (8,)}, tuple(range(3))
+    )
+    summary = run(Study("s", "teacher_student", (grid,)), tmp_path / "study.db", engine=processes)
+    assert summary.complete
+    assert summary.trained == 6
+
+
+def test_an_executor_of_ones_own_is_left_open() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        with engine_of(executor).open(Resources(), {}) as pool:
+            assert pool.capacity() == 1
+        assert executor.submit(lambda: 1).result(5) == 1
+
+
+def make() -> Hand:
+    return Hand()
+
+
+def test_an_executor_can_be_named(tmp_path: Path) -> None:
+    with engines["futures"].open(Resources(), {"executor": f"{__name__}:make", "workers": "3"}) as pool:
+        assert pool.capacity() == 3
+        pool.submit(batch(1), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "no executor is named"),
+        ({"executor": "a:b", "dask": "tcp://c"}, "two executors"),
+        ({"executor": "no_such_module:make"}, "cannot be imported"),
+        ({"executor": "os:no_such_name"}, "cannot be imported"),
+        ({"executor": "os:sep"}, "not a function"),
+        ({"executor": f"{__name__}:make", "workers": "many"}, "whole number"),
+        ({"executer": f"{__name__}:make"}, "Did you mean 'executor'"),
+        ({"executor": "builtins:dict"}, r"no submit\(\)"),
+    ],
+)
+def test_a_wrong_executor_is_told_in_a_line(options: dict[str, str], match: str) -> None:
+    with pytest.raises(InputError, match=match) as told:
+        engines["futures"].open(Resources(), options)
+    assert "\n" not in str(told.value)
+
+
+def test_an_executor_that_knows_no_gpus_is_not_asked_for_them() -> None:
+    with pytest.raises(InputError, match="GPUs or memory"):
+        submitting(Hand(), Resources(gpus=1))
+    with pytest.raises(InputError, match="Give its name"):
+        engine_of(3)
+
+
+# ---- Ray ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "needs", "expected"),
+    [
+        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 0.0, "memory": 0.0}, 8),
+        ({"CPU": 8.0}, {"CPU": 3.0, "GPU": 0.0, "memory": 0.0}, 2),
+        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0, "memory": 0.0}, 0),
+        ({"CPU": 64.0, "GPU": 8.0}, {"CPU": 1.0, "GPU": 0.5, "memory": 0.0}, 16),
+        ({"CPU": 64.0, "GPU": 8.0}, {"CPU": 1.0, "GPU": 0.4, "memory": 0.0}, 16),
+        ({"CPU": 64.0, "GPU": 8.0}, {"CPU": 1.0, "GPU": 2.0, "memory": 0.0}, 4),
+        ({"CPU": 1.0}, {"CPU": 0.1, "GPU": 0.0, "memory": 0.0}, 10),
+        ({"CPU": 64.0, "memory": 10e9}, {"CPU": 1.0, "GPU": 0.0, "memory": 4e9}, 2),
+    ],
+)
+def test_a_node_holds_as_many_batches_as_fit(node: dict[str, float], needs: dict[str, float], expected: int) -> None:
+    assert fitting(node, needs) == expected
+
+
+# ---- SLURM --------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1e14), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 30))
+def test_an_array_holds_every_batch_once_in_even_shares(works: list[float], most: int, room: int) -> None:
+    made = [Job(batch(place, work=each), Path(), {}) for place, each in enumerate(works)]
+    groups = packed(made, most, room)
+    assert sorted(job.batch.specs[0].seed for group in groups for job in group) == list(range(len(works)))
+    assert len(groups) <= most
+    assert all(groups), "no job without a batch"
+    assert len(groups) >= min(len(works), most, room), "as many as run at once, where there are so many batches"
+    loads = [sum(job.batch.work for job in group) for group in groups]
+    assert max(loads) <= sum(loads) / len(loads) + max(works) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("1:30", 2), ("2:00:00", 120), ("1-0", 1440), ("1-02:30", 1590), ("0:0:30", 1)]
+)
+def test_a_time_limit_is_read_as_slurm_writes_it(text: str, expected: int) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1:2:3:4", "-5", "0", "UNLIMITED", "1-x"])
+def test_what_is_no_time_limit_is_told(text: str) -> None:
+    with pytest.raises(InputError, match="no time limit"):
+        minutes(text)
+
+
+def command(folder: Path, name: str, *lines: str, code: int = 0) -> None:
+    """A program of SLURM that prints some lines."""
+    path = folder / name
+    text = "\n".join(lines)
+    path.write_text(f"#!/bin/sh\ncat <<'END' >&{2 if code else 1}\n{text}\nEND\nexit {code}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs of SLURM, first on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command(
+        folder,
+        "sinfo",
+        "debug|30:00|1:00:00|4|(null)|8000|idle",
+        "work*|n/a|infinite|64|gpu:a100:8(S:0-1),shard:16|512000+|mixed",
+        "work*|n/a|infinite|64+|gpu:4|512000|idle",
+        "work*|n/a|infinite|64|gpu:8|512000|down*",
+    )
+    command(folder, "scontrol", "Configuration data", "MaxArraySize            = 501", "MaxJobCount = 10000")
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return folder
+
+
+def test_a_partition_tells_its_room(slurm: Path) -> None:
+    del slurm
+    work, debug = partition(None), partition("debug")
+    assert work == Partition("work", (Node(64, 8, 512000 * 2**20), Node(64, 4, 512000 * 2**20)), 1440, 500)
+    assert debug.minutes == 30
+    assert [work.room(each) for each in (Resources(), Resources(cpus=10), Resources(gpus=2))] == [128, 12, 6]
+    assert [work.room(each) for each in (Resources(memory=2.0**38), Resources(device="gpu"))] == [2, 12]
+    assert debug.room(Resources(gpus=1)) == 1
+
+
+def test_a_wrong_partition_is_told_with_the_near_one(slurm: Path) -> None:
+    with pytest.raises(InputError, match=r"no partition 'wrok'\. Did you mean 'work'\? Known: debug, work"):
+        partition("wrok")
+    command(slurm, "sinfo", "slurm_load_partitions: Unable to contact slurm controller (connect failure)", code=1)
+    with pytest.raises(InputError, match=r"sinfo fails .*Unable to contact slurm controller"):
+        partition(None)
+
+
+def test_the_queue_is_read_with_its_blanks(slurm: Path) -> None:
+    rows = (
+        ("7_0", "RUNNING", "None", "0"),
+        ("7_1", "PENDING", "BeginTime", "2"),
+        ("7_2", "PENDING", "launch failed requeued held", "5"),
+        ("7_3", "NODE_FAIL", "NodeDown", "0"),
+        ("7_4", "PENDING", "JobHeldUser", "0"),
+    )
+    command(slurm, "squeue", *(f"{a:32}{b:16}{c:40}{d:8}" for a, b, c, d in rows))
+    found = jobs("name")
+    assert found["7_1"] == State("PENDING", "BeginTime", 2)
+    assert [key for key, state in found.items() if state.put_off] == ["7_1"]
+    assert [key for key, state in found.items() if state.ended] == ["7_2", "7_3"]
+    assert GONE.ended
+
+
+def test_slurm_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"no sbatch on the PATH.*login node"):
+        engines["slurm"].open(Resources(), {})
+    with pytest.raises(InputError, match="Did you mean 'partition'"):
+        engines["slurm"].open(Resources(), {"partiton": "p"})
+
+
+@pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(
+    slurm: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    command(slurm, "sbatch")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'scalelaw\[{name}\]'"):
+        engines[name].open(Resources(), {})
+
+
+def test_shares_of_a_gpu_are_not_slurms(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(slurm, "sbatch")
+    monkeypatch.setitem(sys.modules, "submitit", itertools)
+    with pytest.raises(InputError, match=r"whole GPUs.*gres=shard:1"):
+        engines["slurm"].open(Resources(gpus=0.5), {})
