@@ -370,7 +370,7 @@ def _part(study: Study, specs: Sequence[TrialSpec]) -> Study:
         )
         for spec in specs
     )
-    return Study(study.name, study.task, grids, study.model, study.task_options)
+    return replace(study, grids=grids, target={}, budget=None, until=None)
 
 
 def _parent(first: TrialSpec) -> Parent:
