@@ -303,7 +303,7 @@ def test_colour_is_for_terminals(data: Path) -> None:
 # ---- lookups ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["laws", "tasks", "importers", "engines", "figures", "diagnostics"])
+@pytest.mark.parametrize("verb", ["laws", "tasks", "trainers", "importers", "engines", "figures", "diagnostics"])
 def test_listings(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     known = getattr(importlib.import_module(f"scalelaw.{verb}"), verb).names()
     rows = object_of(capsys, verb)[verb]

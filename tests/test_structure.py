@@ -128,7 +128,7 @@ LAYERS = (
 )
 
 # What runs on a worker: the standard library, numpy and jax, and only these parts of scalelaw.
-WORKER = {"worker", "trainers", "train", "tasks", "trial", "schedule", "spool", "errors", "registry"}
+WORKER = {"worker", "trainers", "train", "tasks", "trial", "schedule", "spool", "errors", "registry", "notation"}
 SMALL = ("trial", "spool", "errors", "registry")
 
 

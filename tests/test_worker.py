@@ -105,7 +105,7 @@ def test_a_worker_imports_only_what_a_bare_machine_has(tmp_path: Path, door: str
                 waiting.append(name)
     outside = {"polars", "narwhals", "sqlalchemy", "pydantic", "typer", "rich", "matplotlib", "jinja2", "pandas", "torch"}
     assert not outside & set(json.loads(top.replace("'", '"'))) - needed
-    allowed = ("errors", "registry", "trial", "spool", "schedule", "tasks", "train", "trainers", "worker")
+    allowed = ("errors", "registry", "notation", "trial", "spool", "schedule", "tasks", "train", "trainers", "worker")
     allowed = (*allowed, "engines") if door != "process" else allowed
     assert {name.split(".")[1] for name in json.loads(ours.replace("'", '"')) if "." in name} <= set(allowed)
 

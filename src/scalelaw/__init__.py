@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .allocate import Allocation as Allocation
     from .allocate import allocate as allocate
     from .ample import ample as ample
+    from .asking import OpenStudy as OpenStudy
+    from .asking import open_study as open_study
     from .backtest import Backtest as Backtest
     from .backtest import backtest as backtest
     from .best_case import BestCase as BestCase
@@ -108,7 +110,9 @@ _HOME = {
     "Parent": "study",
     "Plan": "plan",
     "Redrawn": "redraw",
+    "OpenStudy": "asking",
     "RunSummary": "run",
+    "open_study": "asking",
     "Runs": "curves",
     "ScalelawError": "errors",
     "Score": "scoring",

@@ -17,6 +17,7 @@ def study_text(study: Study, comment: Sequence[str] = ()) -> str:
     lines = ["# " + "".join(c if c.isprintable() else " " for c in each) for each in comment]
     lines += [f"name = {_value(study.name)}", f"task = {_value(study.task)}", f"model = {_value(study.model)}"]
     lines += _table("task_options", study.task_options)
+    lines += _table("trainer", study.trainer)
     if study.target:
         goal = {"target": dict(study.target), "until": study.until, "budget": study.budget}
         lines += _table("plan", {name: value for name, value in goal.items() if value is not None})

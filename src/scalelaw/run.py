@@ -40,6 +40,7 @@ def run(
     study: Study,
     storage: str | Path,
     *,
+    trainer: Callable[..., Any] | Mapping[str, Any] | None = None,
     engine: str | Engine | Any = "local",
     options: Mapping[str, str] | None = None,
     resources: Resources | None = None,
@@ -59,6 +60,7 @@ def run(
 
     Args:
         study: the trials, and what trains them. storage: path of the store; made if absent.
+        trainer: in place of the study's: a function `train(spec, report)` that workers can import, or a `[trainer]` table.
         engine: a member of `engines/`, or an object that has `submit(function, *arguments)` as executors do.
         options: the engine's own, by name.
         resources: of each batch; None takes one core. max_parallel: at most so many batches at once; None: what the engine can.
@@ -80,13 +82,14 @@ def run(
     """
     if not study.specs:
         raise InputError("the study has no trial", study.name, "Give it a scale, for example width = [16, 32, 64]")
-    trainer, settings = _trainer(study)
-    asked = _resources(trainer, resources or Resources(), max_parallel, device)
-    chosen = _engine(engine, trainer, asked)
+    study = replace(study, trainer=_settings(trainer, study))
+    chosen_trainer, settings = _trainer(study)
+    asked = _resources(chosen_trainer, resources or Resources(), max_parallel, device)
+    chosen = _engine(engine, chosen_trainer, asked)
     given = chosen.checked(options or {})
     # Every spec is checked, so that a wrong one is told before anything is made or trained.
     costs = _costs(study, budget)
-    wish = Wish(Cutter(trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
+    wish = Wish(Cutter(chosen_trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
     with Store(storage) as store:
         store.lock()
         driver = Driver(study, store, costs, _all(on_event), wish)
@@ -150,6 +153,16 @@ def _costs(study: Study, budget: float | None) -> dict[str, float] | None:
 def _untold(study: Study, spec: TrialSpec) -> InputError:
     what = f"nothing tells the FLOPs of a trial with {', '.join(spec.scale)}"
     return InputError(what, study.name, 'Give parameters and tokens in [scale], or flops = "6 * ..." in [trainer]')
+
+
+def _settings(trainer: Callable[..., Any] | Mapping[str, Any] | None, study: Study) -> Mapping[str, Any]:
+    if trainer is None:
+        return study.trainer
+    if isinstance(trainer, Mapping):
+        return trainer
+    from .trainers.function import function_settings
+
+    return function_settings(trainer)
 
 
 def _trainer(study: Study) -> tuple[Trainer, Mapping[str, Any]]:

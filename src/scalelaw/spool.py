@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,8 +31,10 @@ __all__ = [
     "read",
     "receive",
     "retire",
+    "rungs",
     "scan",
     "sweep",
+    "trial_folder",
     "write",
 ]
 
@@ -150,16 +153,26 @@ def checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
 
 
+def trial_folder(folder: Path, key: str) -> Path:
+    """The folder of a trial's own, for what its trainer keeps until it is done."""
+    return folder / "trials" / key
+
+
+def rungs(folder: Path) -> Path:
+    """The folder in which trials of one size tell each other how far they are, see `trainers/_rungs.py`."""
+    return folder / "rungs"
+
+
 def forget(folder: Path) -> None:
-    """Remove all checkpoints: every trial is done. For when no worker is at work."""
-    with contextlib.suppress(OSError):
-        for path in checkpoints(folder).glob("*.npz"):
-            path.unlink()
+    """Remove what trials keep beside their results: every one is done. For when no worker is at work."""
+    for place in (checkpoints(folder), folder / "trials", rungs(folder)):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
     """Remove what killed workers left half-written, and the folders that are then empty. For when no worker is at work."""
-    for place, left in ((checkpoints(folder), ("*.part",)), (folder, (".*.part", TOKEN))):
+    kept = (checkpoints(folder), folder / "trials", rungs(folder))
+    for place, left in (*((each, ("*.part",)) for each in kept), (folder, (".*.part", TOKEN))):
         with contextlib.suppress(OSError):
             for path in [path for each in left for path in place.glob(each)]:
                 path.unlink()

@@ -17,6 +17,9 @@
     scale = { steps = 5000 }                    # what is not given is as in the trial itself: its width, its depth
     hyperparameters = { learning_rate = 1e-3 }
 
+    [trainer]                                   # what trains the trials, where scalelaw's own networks do not: docs/running.md
+    command = ["python", "train.py", "--lr", "{learning_rate}"]
+
     [plan]                                      # for `scalelaw run STUDY --until "regret < 0.2 %"` and `scalelaw plan STUDY`
     target = { width = 1024 }                   # the run all this is for; also: budget (FLOPs), until
 
@@ -33,6 +36,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +47,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from .errors import StudyError, near
-from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, quantity
+from .notation import HYPERPARAMETERS, QUANTITIES, SCALES, Kind, quantity
 from .trial import TrialSpec, Value
 
 __all__ = ["Grid", "Parent", "Study", "log_spaced", "read_study"]
@@ -247,8 +251,8 @@ def parse_study(content: Mapping[str, Any], where: str = "study", folder: Path |
 
 def _grid(block: _Block, file: _File, where: str) -> Grid:
     scale = _axes(file.scale, SCALES, f"{where}: scale") | _axes(block.scale, SCALES, f"{where}: scale")
-    place = f"{where}: hyperparameters"
-    hyperparameters = _axes(file.hyperparameters, HYPERPARAMETERS, place) | _axes(block.hyperparameters, HYPERPARAMETERS, place)
+    place, known = f"{where}: hyperparameters", (*HYPERPARAMETERS, *_declared(file.trainer, f"{where}: trainer.names"))
+    hyperparameters = _axes(file.hyperparameters, known, place) | _axes(block.hyperparameters, known, place)
     if not scale:
         raise StudyError("the grid is empty: no scale is given", where, "Add a [scale] table, for example width = [16, 32, 64]")
     seeds = file.seeds if block.seeds is None else block.seeds
@@ -279,17 +283,36 @@ def _seeds(seeds: int | list[int] | None, where: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(listed))
 
 
+def _declared(trainer: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Hyperparameters that the trainer knows and notation does not: its `names`, and what stands in braces in its command."""
+    names = trainer.get("names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise StudyError(f"this is a list of names, not {names!r}", where, 'For example names = ["z_loss"]')
+    for name in names:
+        if (known := quantity(name)) is not None and known.kind is not Kind.HYPERPARAMETER:
+            raise StudyError(f"{name!r} is no hyperparameter: {known.kind.value}", where, "Choose another name")
+    texts = [trainer.get("command", ""), *_values_in(trainer.get("environment"))]
+    words = itertools.chain.from_iterable(each if isinstance(each, list) else [each] for each in texts)
+    found = itertools.chain(names, *(re.findall(r"\{([A-Za-z_]\w*)\}", word) for word in words if isinstance(word, str)))
+    return tuple(name for name in dict.fromkeys(found) if quantity(name) is None)
+
+
+def _values_in(table: Any) -> Iterable[Any]:
+    return table.values() if isinstance(table, Mapping) else ()
+
+
 def _axes(axes: Mapping[str, _Axis], known: Iterable[str], where: str) -> dict[str, Axis]:
     expanded: dict[str, Axis] = {}
     for name, axis in axes.items():
         each = quantity(name)
-        if each is None or each.column not in known:
+        column = name if each is None else each.column
+        if column not in known:
             close = near(name, known)
             hint = f"Did you mean {close!r}? " if close else ""
             raise StudyError(f"unknown key {name!r}", where, f"{hint}Known: {', '.join(known)}")
-        if each.column in expanded:
-            raise StudyError(f"{name!r} and another key mean the same {each.column}", where, "Keep one of them")
-        expanded[each.column] = _values(each.column, axis, f"{where}.{name}")
+        if column in expanded:
+            raise StudyError(f"{name!r} and another key mean the same {column}", where, "Keep one of them")
+        expanded[column] = _values(column, axis, f"{where}.{name}")
     return expanded
 
 
@@ -306,6 +329,10 @@ def _values(column: str, axis: _Axis, where: str) -> Axis:
 
 
 def _check(column: str, value: Value, where: str) -> None:
+    if column not in QUANTITIES:  # the trainer's own, which alone knows what will do
+        if not isinstance(value, str) and not math.isfinite(value):
+            raise StudyError(f"{column} = {value} is not finite", where, "Give a finite number, or a word")
+        return
     if QUANTITIES[column].text:
         if not isinstance(value, str):
             raise StudyError(f"{column} is a word, not {value!r}", where, "Put it in quotes")

@@ -68,6 +68,21 @@ class TrialSpec:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __contains__(self, name: object) -> bool:
+        return any(name in values for values in (self.scale, self.hyperparameters, self.task_options))
+
+    def __getitem__(self, name: str) -> Value:
+        """What the trial's scale, its hyperparameters or its task's options call so; the first of them that does.
+
+        Raises:
+            KeyError: none does; it names those there are.
+        """
+        tables = (self.scale, self.hyperparameters, self.task_options)
+        for values in tables:
+            if name in values:
+                return values[name]
+        raise KeyError(f"the trial has no {name!r}; it has {', '.join(key for values in tables for key in values)}")
+
     @functools.cached_property
     def id(self) -> str:
         """A hash of the content: equal specs have equal ids on every machine. 16 hexadecimal digits."""

@@ -75,10 +75,15 @@ class Trials:
 
     @classmethod
     def from_trials(cls, trials: Iterable[Trial], source: str = "trials") -> Trials:
-        """A table from trials; scale, hyperparameters, seed and results each in their column."""
+        """A table from trials; scale, hyperparameters, seed and results each in their column.
+
+        Hyperparameters that notation does not know are counted as such too.
+        """
+        trials = list(trials)
         rows = [_row(trial) for trial in trials]
         names = dict.fromkeys(name for row in rows for name in row)
-        return cls({name: _array([row.get(name) for row in rows]) for name in names}, source)
+        hyper = dict.fromkeys(name for trial in trials for name in trial.spec.hyperparameters if name not in QUANTITIES)
+        return cls({name: _array([row.get(name) for row in rows]) for name in names}, source, hyper=tuple(hyper))
 
     @classmethod
     def from_frame(cls, frame: Any, source: str = "dataframe") -> Trials:

@@ -304,6 +304,8 @@ def _so_far(storage: str | Path, pool: _Pool) -> tuple[Trials | None, set[str]]:
         table = load(storage)
     except ScalelawError:
         return None, set()
+    if not len(table):
+        return None, set()
     mine = np.array([each in pool.costs for each in table["id"].tolist()], dtype=bool)
     table = table.where(mine)
     ended = [key for key, status in zip(table["id"].tolist(), table["status"].tolist(), strict=True) if status not in _AGAIN]

@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,11 +43,12 @@ WATCH_SECONDS = 0.2
 CHECKPOINT_SECONDS = 60.0
 
 
-def serve(stream: TextIO, answers: TextIO, folder: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
+def serve(stream: TextIO, answers: TextIO, folder: Path, seconds: float = CHECKPOINT_SECONDS, *, alone: bool = False) -> None:
     """Train batch after batch until `stream` ends. Results go to `folder`, answers to `answers`.
 
     Args:
         seconds: least time between two checkpoints of a run.
+        alone: whether the process does nothing else, so that it may be ended where a trial cannot be.
     """
     for line in stream:
         if not line.strip():
@@ -54,7 +56,7 @@ def serve(stream: TextIO, answers: TextIO, folder: Path, seconds: float = CHECKP
         message: Any = None
         with contextlib.suppress(ValueError):
             message = json.loads(line)
-        answer = _trained(message, folder, seconds)
+        answer = _trained(message, Order(folder, seconds=seconds, alone=alone))
         if "trials" in answer:
             answer = {"done": message["batch"], **answer}
         answers.write(json.dumps(answer) + "\n")
@@ -74,14 +76,14 @@ def work(message: Mapping[str, Any], folder: str, token: str = "") -> dict[str, 
         {"error": one line, "batch": its id}, as above.
     """
     if spool.marked(Path(folder), token):
-        return {"results": [], **_trained(message, Path(folder), CHECKPOINT_SECONDS)}
+        return {"results": [], **_trained(message, Order(Path(folder), seconds=CHECKPOINT_SECONDS))}
     with tempfile.TemporaryDirectory(prefix="scalelaw-") as own:
-        answer = _trained({**message, "attempt": None}, Path(own), CHECKPOINT_SECONDS)
+        answer = _trained({**message, "attempt": None}, Order(Path(own), seconds=CHECKPOINT_SECONDS, shared=False))
         return {"results": [path.read_text(encoding="utf-8") for path in spool.scan(Path(own))], **answer}
 
 
-def _trained(message: Any, folder: Path, seconds: float) -> dict[str, Any]:
-    """Train a batch into `folder`; the answer."""
+def _trained(message: Any, order: Order) -> dict[str, Any]:
+    """Train a batch into the order's folder; the answer."""
     batch: Any = None
     try:
         batch = message["batch"]
@@ -92,12 +94,13 @@ def _trained(message: Any, folder: Path, seconds: float) -> dict[str, Any]:
     try:
         trainer = trainer_of(settings)
         trainer.require()
-        attempt = message.get("attempt")
+        attempt, folder = message.get("attempt"), order.folder
         done = spool.finished(folder, attempt) if attempt else set[str]()
         if done is None:  # nobody waits any more
             return {"trials": []}
         left = [spec for spec in specs if spec.id not in done]
-        for trial in trainer.trained(left, Order(folder, settings, bool(message.get("witnesses")), seconds)):
+        asked = replace(order, settings=settings, witnesses=bool(message.get("witnesses")))
+        for trial in trainer.trained(left, asked):
             spool.write(folder, trial)
             if attempt:
                 spool.finish(folder, attempt, trial.id)
@@ -118,11 +121,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help=seconds)
     options = parser.parse_args(arguments)
     _watch_parent()
-    # What trains may print; the answers keep the real standard output to themselves.
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
+    # What trains may print, and ask; batches and answers keep the real standard input and output to themselves.
+    with (
+        os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as batches,
+        os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers,
+        Path(os.devnull).open(encoding="utf-8") as nothing,
+    ):
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-            serve(sys.stdin, answers, options.spool, options.checkpoint_seconds)
+            serve(batches, answers, options.spool, options.checkpoint_seconds, alone=True)
     return 0
 
 

@@ -46,7 +46,8 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     "Show": {"plot": "plot", "report": "report"},
     "Look up": {
         "doctor": "doctor",
-        **dict.fromkeys(("laws", "tasks", "models", "optimisers", "importers", "engines", "figures", "diagnostics"), "listings"),
+        **dict.fromkeys(("laws", "tasks", "models", "optimisers", "trainers"), "listings"),
+        **dict.fromkeys(("importers", "engines", "figures", "diagnostics"), "listings"),
     },
 }
 VERBS = tuple(verb for panel in PANELS.values() for verb in panel)

@@ -11,7 +11,7 @@ from ._screen import say, table
 if TYPE_CHECKING:
     from ..registry import OpenSet
 
-__all__ = ["diagnostics", "engines", "figures", "importers", "laws", "models", "optimisers", "tasks"]
+__all__ = ["diagnostics", "engines", "figures", "importers", "laws", "models", "optimisers", "tasks", "trainers"]
 
 
 def laws(*, as_json: Json = False) -> None:
@@ -74,6 +74,13 @@ def engines(*, as_json: Json = False) -> None:
     from ..engines import engines as members
 
     _list(members, "Name one with `scalelaw run --engine`.", as_json)
+
+
+def trainers(*, as_json: Json = False) -> None:
+    """List what can train a study's trials."""
+    from ..trainers import trainers as members
+
+    _list(members, "Choose one with a study's [trainer] table; without one it is the built-in.", as_json)
 
 
 def figures(*, as_json: Json = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,17 @@ from numpy.typing import NDArray
 
 from ..trial import Curve, Status
 
-__all__ = ["Probe", "curve", "judge", "points"]
+__all__ = ["Probe", "curve", "judge", "judge_reports", "points"]
 
 CURVE_POINTS = 100
 CHANCE_SHARE = 0.02
 ABOVE = 1e-3
 ROSE = 0.25
 COLLAPSED = 1e-3
+# A first report tells the start where it comes within this share of a run's steps.
+START_SHARE = 0.01
+# Standard deviations by which a noisy loss must end above its start.
+SURE = 4.0
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,40 @@ def _thrown(losses: NDArray[np.float32], start: Probe, end: Probe, chance_loss: 
     rose = float(losses.max()) > (1 + ROSE) * max(float(losses[0]), chance_loss)
     left = min(late, default=math.inf) < (1 - 2 * CHANCE_SHARE) * chance_loss
     return rose or left or end.spread < COLLAPSED * start.spread
+
+
+def judge_reports(
+    steps: Sequence[int],
+    losses: Sequence[float],
+    end: float,
+    noise: float = 0.0,
+    *,
+    start: float | None = None,
+    chance_loss: float | None = None,
+) -> dict[str, Any]:
+    """As `judge`, of a run that is known by the losses it reported and by the one it ended with; all of them finite.
+
+    Args:
+        steps, losses: what it reported, ascending in step; may be empty.
+        end: the run's loss.
+        noise: standard deviation of one reported loss.
+        start: the loss before the first step; None takes the first report, where it came within the first 1 % of the steps, and
+            asks that the end be above it by 4 standard deviations of a report as well.
+        chance_loss: what calling every class equally likely costs; None leaves rule 3 out.
+
+    Rule 3 knows no outputs here: a run was thrown where a report rose 25 % above the start or above chance, whichever is more, or
+    where a report of the second half had left chance.
+    """
+    last = steps[-1] if steps else None
+    margin = 0.0
+    if start is None and steps and steps[0] <= max(START_SHARE * steps[-1], 1):
+        start, margin = losses[0], SURE * noise
+    above = start is not None and end > start + ABOVE * abs(start) + margin
+    at_chance = chance_loss is not None and end > (1 - CHANCE_SHARE) * chance_loss
+    if chance_loss is not None and at_chance and losses:
+        rose = max(losses) > (1 + ROSE) * max(start or 0.0, chance_loss)
+        left = min(losses[len(losses) // 2 :]) + SURE * noise < (1 - 2 * CHANCE_SHARE) * chance_loss
+        above = above or rose or left
+    if above:
+        return {"status": Status.DIVERGED, "diverged_step": last, "last_loss": end}
+    return {"status": Status.COMPLETE, "loss": end, "at_chance": at_chance}

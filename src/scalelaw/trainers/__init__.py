@@ -8,8 +8,10 @@ from typing import Any
 from ..errors import StudyError
 from ..registry import OpenSet
 from ._base import Order, Trainer
+from ._record import Record, Report, Stopped
+from ._rules import Rules, rules
 
-__all__ = ["BUILTIN", "Order", "Trainer", "trainer_of", "trainers"]
+__all__ = ["BUILTIN", "Order", "Record", "Report", "Rules", "Stopped", "Trainer", "rules", "trainer_of", "trainers"]
 
 trainers = OpenSet("scalelaw.trainers", __path__, "trainer", Trainer)
 

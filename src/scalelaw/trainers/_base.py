@@ -22,12 +22,16 @@ class Order:
         settings: the study's `[trainer]` table, as JSON values.
         witnesses: whether metrics should tell what goes on inside while training; a trainer that cannot does not.
         seconds: least time between two checkpoints.
+        shared: whether the folder is the driver's, which all workers see.
+        alone: whether the process is this worker's own: then it may be ended where a trial cannot be.
     """
 
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     witnesses: bool = False
     seconds: float = 60.0
+    shared: bool = True
+    alone: bool = False
 
 
 class Trainer(ABC):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import spool
-from ..errors import InputError, MissingExtraError, one_line
+from ..errors import InputError, MissingExtraError, StudyError, one_line
 from ..train.count import flops, group_size
 from ..train.recipe import Recipe
 from ..trial import Status, Trial, TrialSpec
@@ -31,6 +31,16 @@ class Builtin(Trainer):
     name = "builtin"
     summary = "scalelaw's own networks on its own tasks, in JAX"
     devices = True
+
+    def resolved(self, settings: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """Raises StudyError where there is any setting: its trials say all of it themselves."""
+        del folder
+        for key in settings:
+            if key != "name":
+                why = "halving, since it trains the rates of a size side by side" if key == "halving" else f"the key {key!r}"
+                mend = "Leave it away, or train with a function or a command of yours"
+                raise StudyError(f"the built-in trainer does not take {why}", "trainer", mend)
+        return dict(settings)
 
     def check(self, spec: TrialSpec, settings: Mapping[str, Any]) -> None:
         """Raises SpecError: counting reads every part of the spec."""

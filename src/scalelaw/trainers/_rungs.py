@@ -1,0 +1,99 @@
+"""Successive halving within one size: at rungs, a run that is not among the best of its size stops.
+
+The runs of a cell (same task, model, options and scale; all hyperparameters and seeds) are ranked by the mean loss of the reports
+over the last fifth of the steps up to a rung, at steps `first`, `first * keep`, `first * keep^2`, ... Whoever arrives is compared
+with those that were there before, as in the stopping variant of ASHA (Li et al., 1810.05934): no run waits for another. Sizes
+are never compared with each other: a law needs the best of every size, and a small network is not worse for being small.
+
+What a run had at a rung is a file of a few bytes in the spool, `rungs/CELL/STEP/ID`; where workers do not share the spool, no
+run is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..trial import TrialSpec
+
+__all__ = ["SHARE", "Halving", "Rungs", "cell"]
+
+# Of the steps up to a rung: over these the reports are averaged, since one batch's loss is mostly noise.
+SHARE = 0.2
+# Files of a rung that are read: more tell no better who is in the best third.
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class Halving:
+    """At steps `first`, `first * keep`, ... the best 1/`keep` goes on."""
+
+    keep: int
+    first: int
+
+    def rung(self, step: int) -> int | None:
+        """The highest rung that a run at `step` has reached; None before the first."""
+        if step < self.first:
+            return None
+        found = self.first
+        while found * self.keep <= step:
+            found *= self.keep
+        return found
+
+
+def cell(spec: TrialSpec) -> str:
+    """Equal for the runs that are compared with each other: all but hyperparameters and seed. 16 hexadecimal digits."""
+    alike = replace(spec, hyperparameters={}, seed=0).to_dict()
+    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """What the runs of a trial's cell had at their rungs.
+
+    Args:
+        folder: of the spool's rungs. spec: the trial. halving: who goes on.
+    """
+
+    folder: Path
+    spec: TrialSpec
+    halving: Halving
+
+    def goes_on(self, rung: int, loss: float) -> bool:
+        """Note what the run had at a rung; whether it is among the best 1/keep of those that were there, itself counted in.
+
+        Fewer than `keep` runs say nothing yet. A file that cannot be written or read is no reason to stop a run.
+        """
+        place = self.folder / cell(self.spec) / str(rung)
+        self._note(place, loss)
+        others = [other for path in _files(place) if path.name != self.spec.id and (other := _loss(path)) is not None]
+        if len(others) + 1 < self.halving.keep:
+            return True
+        better = sum(other < loss for other in others)
+        return better < max((len(others) + 1) // self.halving.keep, 1)
+
+    def _note(self, place: Path, loss: float) -> None:
+        part = place / f".{self.spec.id}.{os.getpid()}.{threading.get_ident()}.part"
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            part.write_text(repr(loss), encoding="ascii")
+            part.replace(place / self.spec.id)
+
+
+def _files(place: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return sorted(path for path in place.iterdir() if not path.name.startswith("."))[:MOST]
+    return []
+
+
+def _loss(path: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        value = float(path.read_text(encoding="ascii"))
+        return value if math.isfinite(value) else None
+    return None
