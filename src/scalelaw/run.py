@@ -53,16 +53,15 @@ def run(
     budget: float | None = None,
     drain: float = 0.0,
 ) -> RunSummary:
-    """Train the trials of a study that the store does not hold yet.
+    """Train the trials of a study that the store does not hold yet; those that FAILED or were LOST once more.
 
-    A trial that is COMPLETE, DIVERGED, PRUNED or EXCLUDED is done; one that FAILED or was LOST is trained again. SIGINT (Ctrl-C)
-    and SIGTERM stop the run within a moment: what is finished is stored, and the same call resumes. So it does after SIGKILL.
+    SIGINT (Ctrl-C) and SIGTERM stop the run within a moment: what is finished is stored, and the same call resumes. So it does
+    after SIGKILL.
 
     Args:
-        study: the trials, and what trains them. storage: path of the store; made if absent.
+        study: the trials, and what trains them. storage: path or URL of the store; made if absent.
         trainer: in place of the study's: a function `train(spec, report)` that workers can import, or a `[trainer]` table.
-        engine: a member of `engines/`, or an object that has `submit(function, *arguments)` as executors do.
-        options: the engine's own, by name.
+        engine: a member of `engines/`, or an object with `submit(function, *arguments)`. options: the engine's own, by name.
         resources: of each batch; None takes one core. max_parallel: at most so many batches at once; None: what the engine can.
         device: what scalelaw's own networks train on: cpu, gpu or tpu. None takes what JAX_PLATFORMS says, else the processor.
         witnesses: whether trials also tell what goes on inside: more metrics, the same losses. None is trained again for it.
