@@ -308,8 +308,6 @@ def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:
 
 def _so_far(storage: str | Path, pool: _Pool) -> tuple[Trials | None, set[str]]:
     """The study's trials in the store, and the ids of those that need no further training."""
-    if not Path(storage).exists():
-        return None, set()
     try:
         table = load(storage)
     except ScalelawError:

@@ -27,6 +27,8 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "run": "run",
         "import": "import_",
         "export": "export",
+        "trials": "trials",
+        **dict.fromkeys(("tag", "exclude", "include"), "notes"),
     },
     "Analyse": {
         "fit": "fit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ __all__ = ["demo"]
 
 def demo(
     *,
-    storage: Storage = Path("demo/study.db"),
+    storage: Storage = "demo/study.db",
     seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Shift every seed: a rerun with other networks.")] = 0,
     max_parallel: Annotated[
         int | None, typer.Option("--max-parallel", metavar="N", min=1, help="Train at most so many batches at once.")

@@ -47,7 +47,7 @@ _Budget = Annotated[float | None, typer.Option("--budget", metavar="FLOPS", help
 def run(
     study: _StudyFile,
     *,
-    storage: Storage = Path("study.db"),
+    storage: Storage = "study.db",
     engine: _Engine = "local",
     max_parallel: _Parallel = None,
     device: _Device = None,
@@ -97,7 +97,7 @@ def run(
 
 
 def _loop(
-    plan: Study, storage: Path, until: str, asked: tuple[str | None, float | None], options: dict[str, Any], quiet: bool
+    plan: Study, storage: str, until: str, asked: tuple[str | None, float | None], options: dict[str, Any], quiet: bool
 ) -> Loop:
     """Plan, run, plan again; a line for each round on stderr."""
     from ..until import Round, run_until
@@ -124,7 +124,9 @@ def _end(ended: Loop, until: str, as_json: bool) -> None:
         raise typer.Exit(143 if ended.summary.interrupted == "SIGTERM" else 130)
 
 
-def _tell(summary: RunSummary, storage: Path, as_json: bool) -> None:
+def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
+    from ..store import shown
+
     if as_json:
         at = summary.progress
         emit(
@@ -150,4 +152,4 @@ def _tell(summary: RunSummary, storage: Path, as_json: bool) -> None:
     else:
         say(summary.message)
         if summary.complete:
-            say(f"Next: scalelaw optimum {shlex.quote(str(storage))}")
+            say(f"Next: scalelaw optimum {shlex.quote(shown(storage))}")
