@@ -23,7 +23,7 @@ from .estimate import Estimate
 from .forecast import forecast
 from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
 from .run import RunSummary, run
-from .store import load
+from .store import load, shown
 from .study import Grid, Parent, Study
 from .train.count import flops
 from .trial import TrialSpec
@@ -256,7 +256,7 @@ def run_until(
         if summary.interrupted:
             return Loop(Ended.INTERRUPTED, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
         if not _so_far(storage, pool)[1] - done:
-            raise DataError("none of the trials of this round came to an end", str(storage), "See their errors: scalelaw export")
+            raise DataError("none of this round's trials came to an end", shown(storage), "See their errors: scalelaw export")
 
 
 def plan_study(

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .._store.address import masked
 from ..errors import InputError, ScalelawError, near
 
 __all__ = ["PANELS", "build", "execute"]
@@ -158,7 +159,7 @@ def _usage(error: typer.TyperException, argv: Sequence[str]) -> str:
 
 def _tell(code: int, message: str) -> int:
     with contextlib.suppress(OSError):
-        print(f"scalelaw: {' '.join(message.split())}", file=sys.stderr)
+        print(f"scalelaw: {masked(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -28,6 +28,7 @@ def demo(
     Example: scalelaw demo
     """
     from ..demo import demo as tell
+    from ..store import shown
 
     with watching(quiet=as_json) as watch:
         step = (lambda _: None) if as_json else note
@@ -40,4 +41,4 @@ def demo(
         say(sentence, "bold red" if sentence.startswith("Verdict: OFF_LAW") else "")
     say(f"Report: {account.report}")
     figures = " and ".join(str(path) for path in account.figures)
-    note(f"{account.trials} trials, {duration(account.seconds)}. Figure: {figures}. Trials: {storage}.")
+    note(f"{account.trials} trials, {duration(account.seconds)}. Figure: {figures}. Trials: {shown(storage)}.")

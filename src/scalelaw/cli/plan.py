@@ -107,12 +107,17 @@ def plan(
         return
     show(found)
     if output is not None:
-        from ..store import is_store, shown
-
-        store = shown(data if is_store(data) else storage)
-        say(f"Written: {output}. Next: scalelaw run {output} --storage {store}" if found.runs else "No run to write.")
+        _next(output, data, storage, bool(found.runs))
     if trials is not None:
         ignored(trials)
+
+
+def _next(output: Path, data: str, storage: str, runs: bool) -> None:
+    """Say how to train what was written, and into which store."""
+    from ..store import is_store, shown
+
+    kept = shown(data if is_store(data) else storage)
+    say(f"Written: {output}. Next: scalelaw run {output} --storage {kept}" if runs else "No run to write.")
 
 
 def _named(value: _T | None, option: str, example: str) -> _T:

@@ -125,14 +125,14 @@ def _end(ended: Loop, until: str, as_json: bool) -> None:
 
 
 def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
-    from ..store import shown
+    from .._store.address import masked, shown
 
     if as_json:
         at = summary.progress
         emit(
             {
                 "study": summary.study,
-                "storage": summary.storage,
+                "storage": shown(summary.storage),
                 "trials": at.trials,
                 "done": at.done,
                 "skipped": summary.skipped,
@@ -148,8 +148,8 @@ def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
             }
         )
     elif summary.interrupted:
-        note(f"{summary.message} The command: scalelaw {shlex.join(sys.argv[1:])}")
+        note(masked(f"{summary.message} The command: scalelaw {shlex.join(sys.argv[1:])}"))
     else:
-        say(summary.message)
+        say(masked(summary.message))
         if summary.complete:
             say(f"Next: scalelaw optimum {shlex.quote(shown(storage))}")
