@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ._store.address import parse
 from .errors import DataError, ScalelawError
 from .estimate import Estimate
 from .figures import figures
@@ -229,16 +230,17 @@ def demo(
         KeyboardInterrupt: a signal stopped the training; what is finished is kept.
         ScalelawError: a trial failed.
     """
-    began, tell, path = time.monotonic(), on_step or (lambda _: None), Path(storage)
+    began, tell, place = time.monotonic(), on_step or (lambda _: None), parse(storage)
+    folder = place.parent if isinstance(place, Path) else Path("demo")
     ladder, large = _parts(study or packaged_study(), seed)
 
     def train(part: Study) -> Trials:
-        summary = run(part, path, engine=engine, max_parallel=max_parallel, on_event=on_event)
+        summary = run(part, storage, engine=engine, max_parallel=max_parallel, on_event=on_event)
         if summary.interrupted:
             raise KeyboardInterrupt
         if not summary.complete:
             raise ScalelawError(summary.message)
-        return _of(load(path), part.specs)
+        return _of(load(storage), part.specs)
 
     width = float(large.scale[SCALE][0])
     smallest, widest = (_plain(float(end)) for end in _ends(ladder))
@@ -255,8 +257,8 @@ def demo(
     truth = replace(ladder, grids=(replace(large, hyperparameters={**large.hyperparameters, RATE: rates}),))
     wide = train(truth)
     tell("3 of 3  Judge the run at the kept rate, draw the figure, write the report.")
-    account = _account(small, wide, expected, {"kept": kept[RATE], "predicted": predicted}, path.parent)
-    _write(account, _of(load(path), (*ladder.specs, *truth.specs)))
+    account = _account(small, wide, expected, {"kept": kept[RATE], "predicted": predicted}, folder)
+    _write(account, _of(load(storage), (*ladder.specs, *truth.specs)))
     return replace(account, seconds=time.monotonic() - began)
 
 

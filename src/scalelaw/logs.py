@@ -20,7 +20,7 @@ from .curves import Runs, TrainingCurve, mend
 from .errors import DataError, InputError, RunError, near
 from .importers import Reading, parse_mapping, recognise
 from .notation import HYPERPARAMETERS, QUANTITIES, match_columns, quantity
-from .store import Store, is_store
+from .store import Store, is_store, shown
 from .trial import Status
 
 __all__ = ["read_curve", "read_runs"]
@@ -72,19 +72,18 @@ def read_runs(data: str | Path, mapping: str | None = None, where: str | None = 
     Raises:
         DataError, StoreError: DATA cannot be read.
     """
-    path = Path(str(data).removeprefix("sqlite:///"))
-    if is_store(path):
-        with Store(path, read_only=True) as store:
-            runs = Runs.of(store.trials(), str(path))
+    if is_store(data):
+        with Store(data, read_only=True) as store:
+            runs = Runs.of(store.trials(), store.name)
     else:
-        runs = _tracked(path, mapping)
+        runs = _tracked(Path(data), mapping)
     if hyper:
         runs = Runs(runs.table.counting(hyper), runs.curves)
     if not where:
         return runs
     kept = runs.where(where)
     if not len(kept.table):
-        raise DataError(f"no row meets --where {where!r}", str(path), "Loosen the condition")
+        raise DataError(f"no row meets --where {where!r}", shown(data), "Loosen the condition")
     return kept
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,13 @@ from ._store.address import Server, parse, shown
 from ._store.store import Ingested, Store, place_of
 from .condition import is_condition
 from .errors import DataError, RunError
-from .importers import importers, names_in, parse_mapping, recognise
+from .importers import Reading, importers, names_in, parse_mapping, recognise
 from .notation import quantity
 from .study import read_study
-from .trial import Origin, Status, TrialSpec
+from .trial import Curve, Origin, Status, TrialSpec
 from .trials import Trials
 
-__all__ = ["Ingested", "Store", "find_run", "find_runs", "is_store", "load", "shown"]
+__all__ = ["Ingested", "Listing", "Store", "find_run", "find_runs", "is_store", "listing", "load", "shown"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -68,6 +70,65 @@ def _read(path: str | Path, mapping: Mapping[str, str] | str | None, outcome: st
     for name, column in named.items():
         table = table.with_column(name, table.numbers(_resolve(column, table)) if name == "loss" else table[column])
     return table
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Trials as a list.
+
+    Args:
+        trials: the first of them as a table.
+        total: how many there are.
+        varying: settings that differ among all.
+        statuses: how many ended how.
+        curves: of the first, as they are stored; all None where none are asked for.
+    """
+
+    trials: Trials
+    total: int
+    varying: tuple[str, ...]
+    statuses: Mapping[str, int]
+    curves: tuple[Curve | None, ...]
+
+
+def listing(
+    path: str | Path,
+    mapping: Mapping[str, str] | str | None = None,
+    where: str | None = None,
+    outcome: str | None = None,
+    *,
+    limit: int | None = None,
+    curves: bool = False,
+) -> Listing:
+    """List the trials of DATA: see `load`.
+
+    Args:
+        limit: the first so many; None takes all.
+        curves: also what is known of how the loss fell.
+
+    Raises:
+        DataError, StoreError: as `load`.
+    """
+    table = load(path, mapping, where, outcome)
+    first = table.where(np.arange(len(table)) < (len(table) if limit is None else limit))
+    statuses = Counter(table["status"].tolist()) if len(table) else Counter[str]()
+    named = ("task", "model", "recipe", "init_from", *table.scales, *table.hyperparameters, "seed")
+    found = _curves(path, mapping, first) if curves else (None,) * len(first)
+    return Listing(first, len(table), table.varying(named), dict(statuses.most_common()), found)
+
+
+def _curves(path: str | Path, mapping: Mapping[str, str] | str | None, table: Trials) -> tuple[Curve | None, ...]:
+    """The curves of the rows of a table, which are told by their ids."""
+    if is_store(path):
+        with Store(path, read_only=True) as store:
+            ids = store.find(",".join(table["id"])) if len(table) else []
+            known = {trial.id: trial.curve for trial in store.trials(ids)}
+        return tuple(known[key] for key in ids)
+    found = recognise(Path(path)).gather(Path(path), Reading(parse_mapping(mapping) if mapping else {}))
+    names = found.table["id"].tolist() if "id" in found.table else []
+    series = dict(zip(names, found.curves, strict=True)) if names else {}
+    there = [series.get(name) for name in (table["id"] if "id" in table else [None] * len(table))]
+    return tuple(None if each is None else Curve(each.steps.astype(int).tolist(), each.values.tolist()) for each in there)
 
 
 def find_run(

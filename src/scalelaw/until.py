@@ -23,7 +23,7 @@ from .estimate import Estimate
 from .forecast import forecast
 from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
 from .run import RunSummary, cost_of, costs_of, run
-from .store import load
+from .store import load, shown
 from .study import Grid, Parent, Study
 from .trial import TrialSpec
 from .trials import Trials
@@ -217,7 +217,7 @@ def run_until(
         if summary.interrupted:
             return Loop(Ended.INTERRUPTED, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
         if not _so_far(storage, pool)[1] - done:
-            raise DataError("none of the trials of this round came to an end", str(storage), "See their errors: scalelaw export")
+            raise DataError("none of this round's trials came to an end", shown(storage), "See their errors: scalelaw export")
 
 
 def plan_study(
@@ -298,8 +298,6 @@ def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:
 
 def _so_far(storage: str | Path, pool: _Pool) -> tuple[Trials | None, set[str]]:
     """The study's trials in the store, and the ids of those that need no further training."""
-    if not Path(storage).exists():
-        return None, set()
     try:
         table = load(storage)
     except ScalelawError:

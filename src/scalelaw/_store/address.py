@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from ..errors import StoreError
 
-__all__ = ["Server", "parse", "shown"]
+__all__ = ["Server", "masked", "parse", "shown"]
 
 _SERVER = re.compile(r"postgres(ql)?(\+\w+)?:/")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -61,6 +61,12 @@ def parse(address: str | Path) -> Path | Server:
     if not database or "/" in database or not _NAME.fullmatch(schema):
         raise StoreError("this is no address of a database", str(Server(text, database, "public")), mend)
     return Server(parts._replace(query=urlencode(options)).geturl(), database, schema)
+
+
+def masked(text: str) -> str:
+    """A text without the passwords of the addresses in it: a command line, say."""
+    text = re.sub(r"(postgres\w*(?:\+\w+)?:/+[^\s:/@]*):[^\s@]*@", r"\1@", text)
+    return re.sub(r"([?&]password=)[^\s&'\"]*", r"\1...", text)
 
 
 def shown(address: str | Path) -> str:

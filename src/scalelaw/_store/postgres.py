@@ -7,12 +7,13 @@ import importlib.util
 import os
 import platform
 import re
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event, exc, pool
+from sqlalchemy import event, exc
 
 from ..errors import MissingExtraError, StoreError
 from .address import Server
@@ -23,6 +24,12 @@ __all__ = ["Postgres"]
 
 # The first of two numbers that name an advisory lock, so that ours are told from other programs'.
 _WRITE, _DRIVE = 0x5CA1E, 0x5CA1F
+_TRIES, _PAUSE = 5, 0.1
+_HOLDER = """
+    SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = :drive
+    AND l.objid::bigint = hashtext(:schema)::bigint & 4294967295 AND d.datname = current_database()
+"""
 _KEEP_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "connect_timeout": 10}
 
 
@@ -35,25 +42,40 @@ class Postgres(Database):
         self.name, self._server = str(server), server
         own = "" if server.schema == "public" else f".{server.schema}"
         self.spool = Path(f"{server.database}{own}.spool")
-        self.engine = self._connect("read only" if read_only else "read write")
         if not read_only:
-            with self.explained(), self.engine.begin() as connection:
-                found = connection.scalar(sa.text("SELECT to_regnamespace(:name)"), {"name": server.schema})
-                if found is None:
-                    connection.exec_driver_sql(f'CREATE SCHEMA "{server.schema}"')
+            self._make_schema()
+        self.engine = self._alone() if not read_only else self._looking()
 
-    def _connect(self, access: str) -> sa.Engine:
+    def _connect(self) -> sa.Engine:
         url = re.sub(r"^\w+", "postgresql+psycopg", self._server.url)
-        options = f'-csearch_path="{self._server.schema}" -ctimezone=UTC'
+        options = f'-csearch_path="{self._server.schema}"'
         about = {"options": options, "application_name": f"scalelaw {platform.node()} {os.getpid()}"[:63], **_KEEP_ALIVE}
-        engine = sa.create_engine(url, poolclass=pool.QueuePool, pool_size=1, max_overflow=2, connect_args=about)
+        return sa.create_engine(url, pool_size=1, max_overflow=2, pool_pre_ping=True, connect_args=about)
+
+    def _make_schema(self) -> None:
+        engine = self._connect()
+        try:
+            with self.explained(), engine.begin() as connection:
+                if connection.scalar(sa.select(sa.func.to_regnamespace(self._server.schema))) is None:
+                    connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._server.schema}"')
+        finally:
+            engine.dispose()
+
+    def _alone(self) -> sa.Engine:
+        engine = self._connect()
 
         @event.listens_for(engine, "begin")
         def _begun(connection: sa.Connection) -> None:
-            level = "REPEATABLE READ" if access == "read only" else "READ COMMITTED"
-            connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}, {access.upper()}")
-            if access != "read only":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE, self._key())))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE, self._key())))
+
+        return engine
+
+    def _looking(self) -> sa.Engine:
+        engine = self._connect()
+
+        @event.listens_for(engine, "begin")
+        def _begun(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
         return engine
 
@@ -66,21 +88,17 @@ class Postgres(Database):
 
     def lock(self) -> Lock:
         """See `Database.lock`: the server takes the lock back when the connection ends, however it ends."""
-        engine = self._connect("read write")
+        engine = self._connect()
         with self.explained():
             connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            if connection.execute(sa.select(sa.func.pg_try_advisory_lock(_DRIVE, self._key()))).scalar_one():
-                return _Session(engine, connection)
-            holder = connection.execute(
-                sa.text(
-                    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON "
-                    "d.oid = l.database WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :drive "
-                    "AND l.objid::bigint = hashtext(:schema)::bigint & 4294967295 AND d.datname = current_database()"
-                ),
-                {"drive": _DRIVE, "schema": self._server.schema},
-            ).scalar()
-            engine.dispose()
-        words = (holder or "").split()
+            for _ in range(_TRIES):
+                if connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_DRIVE, self._key()))):
+                    return _Session(engine, connection)
+                time.sleep(_PAUSE)  # the server learns within a moment that a process is gone
+            holder = connection.scalar(sa.text(_HOLDER), {"drive": _DRIVE, "schema": self._server.schema})
+            connection.close()
+        engine.dispose()
+        words = str(holder or "").split()
         where, pid = (words[1], words[2]) if len(words) == 3 else ("another machine", "unknown")
         mend = f"Wait for it, or stop it on {where} with: kill -INT {pid}"
         raise StoreError(f"another scalelaw run on {where} (process {pid}) is filling this store", self.name, mend)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .._store.address import masked
 from ..errors import InputError, ScalelawError, near
 
 __all__ = ["PANELS", "build", "execute"]
@@ -28,6 +29,8 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "import": "import_",
         "export": "export",
         "handover": "handover",
+        "trials": "trials",
+        **dict.fromkeys(("tag", "exclude", "include"), "notes"),
     },
     "Analyse": {
         "fit": "fit",
@@ -158,7 +161,7 @@ def _usage(error: typer.TyperException, argv: Sequence[str]) -> str:
 
 def _tell(code: int, message: str) -> int:
     with contextlib.suppress(OSError):
-        print(f"scalelaw: {' '.join(message.split())}", file=sys.stderr)
+        print(f"scalelaw: {masked(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -43,9 +43,13 @@ __all__ = [
     "share",
 ]
 
+# An address of a server is no path: a Path would lose a slash of it.
 Data = Annotated[
-    Path,
-    typer.Argument(metavar="DATA", help="A store (study.db), a CSV, Parquet or JSONL file, or a folder an importer knows."),
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A store (study.db, postgresql://user@host/database), a CSV, Parquet or JSONL file, or a folder an importer knows.",
+    ),
 ]
 Map = Annotated[
     str | None,
@@ -75,7 +79,9 @@ At = Annotated[
     str, typer.Option("--at", metavar="POINT", help="A point in the scales: width=8192, or parameters=1e9,tokens=2e10.")
 ]
 With = Annotated[str | None, typer.Option("--with", metavar="SETTING", help="Judge this setting: learning_rate=3e-4.")]
-Storage = Annotated[Path, typer.Option("--storage", metavar="STORE", help="The store that keeps the trials (SQLite).")]
+Storage = Annotated[
+    str, typer.Option("--storage", metavar="STORE", help="What keeps the trials: a file, or postgresql://user@host/database.")
+]
 Out = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write; replaced only when all is written.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 Target = Annotated[
@@ -101,7 +107,7 @@ def new(path: Path, suffixes: tuple[str, ...], force: bool) -> None:
 
 
 def read(
-    data: Path, mapping: str | None = None, where: str | None = None, outcome: str | None = None, hyper: list[str] | None = None
+    data: str, mapping: str | None = None, where: str | None = None, outcome: str | None = None, hyper: list[str] | None = None
 ) -> Trials:
     """The trials of DATA, renamed and filtered as the options say; `hyper` names columns to count as hyperparameters."""
     from ..store import load
@@ -135,14 +141,16 @@ def _found(find: Callable[..., Trials], run: str, trials: Trials, mapping: str |
 
 
 @contextlib.contextmanager
-def naming(data: Path) -> Generator[None]:
+def naming(data: str) -> Generator[None]:
     """Put DATA's name before an error that does not say where it arose."""
     try:
         yield
     except DataError as error:
         if error.where:
             raise
-        raise DataError(error.what, str(data), error.mend) from error
+        from ..store import shown
+
+        raise DataError(error.what, shown(data), error.mend) from error
 
 
 def share(level: float, option: str = "--level") -> float:

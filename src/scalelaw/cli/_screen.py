@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from ..frontier import Frontier
     from ..trials import Trials
 
-__all__ = ["basis", "draw", "gap", "ignored", "interval", "note", "number", "places", "say", "screen", "show_findings", "table"]
+__all__ = [
+    "basis",
+    "draw",
+    "gap",
+    "ignored",
+    "interval",
+    "note",
+    "number",
+    "places",
+    "say",
+    "screen",
+    "show_findings",
+    "spark",
+    "table",
+]
 
 PIPED_WIDTH = 120
 LONGEST_WORD = 24
@@ -129,6 +143,14 @@ def interval(low: Any, high: Any, digits: int = 4) -> str:
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "-"
     return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def spark(values: Sequence[float], width: int = 16) -> str:
+    """A curve as a row of bars, each the last value of its part; blank where that is not finite."""
+    ends = [values[(place + 1) * len(values) // width - 1] for place in range(width)] if len(values) > width else list(values)
+    finite = [each for each in ends if math.isfinite(each)]
+    low, span = min(finite, default=0.0), (max(finite, default=0.0) - min(finite, default=0.0)) or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (each - low) / span)] if math.isfinite(each) else " " for each in ends)
 
 
 def places(point: Any) -> str:

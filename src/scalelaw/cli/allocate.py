@@ -24,7 +24,7 @@ Compute = Annotated[float, typer.Option("--compute", metavar="FLOPS", help="The 
 
 
 Table = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
         metavar="DATA",
         help="A store (study.db), a CSV, Parquet or JSONL file, or a folder an importer knows; none, with --spend, to begin.",
@@ -60,7 +60,7 @@ Sizes = Annotated[
     str | None, typer.Option("--sizes", metavar="SHAPES", help="Shapes that these runs may have, as in --shapes; default any.")
 ]
 Offered = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--offered", metavar="FILE", help="Choose these runs from a table of parameters, and tokens or compute."),
 ]
 StudyFile = Annotated[
@@ -130,7 +130,7 @@ def allocate(
         ignored(trials)
 
 
-def _spent(spend: float | None, data: Path | None, *asked: object) -> None:
+def _spent(spend: float | None, data: str | None, *asked: object) -> None:
     """Without --spend there must be a table, and nothing asked of runs that would be bought."""
     if spend is None and (data is None or any(each is not None for each in asked)):
         what = "there is no DATA" if data is None else "--largest, --sizes, --offered and --study belong to --spend"

@@ -13,8 +13,6 @@ from ._points import names, point
 from ._screen import ignored, interval, number, places, say, show_findings, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..compare import Comparison, Crossing, Gap
     from ..trials import Trials
 
@@ -59,7 +57,7 @@ def compare(
     ignored(trials)
 
 
-def _read(data: Path, by: str, mapping: str | None, where: str | None, outcome: str | None, hyper: list[str] | None) -> Trials:
+def _read(data: str, by: str, mapping: str | None, where: str | None, outcome: str | None, hyper: list[str] | None) -> Trials:
     """DATA with the column that tells arms apart, which may be one that no quantity claims: then it is taken as the recipe."""
     from ..importers import parse_mapping
     from ..notation import quantity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ __all__ = ["demo"]
 
 def demo(
     *,
-    storage: Storage = Path("demo/study.db"),
+    storage: Storage = "demo/study.db",
     seed: Annotated[int, typer.Option("--seed", metavar="K", min=0, help="Shift every seed: a rerun with other networks.")] = 0,
     max_parallel: Annotated[
         int | None, typer.Option("--max-parallel", metavar="N", min=1, help="Train at most so many batches at once.")
@@ -29,6 +28,7 @@ def demo(
     Example: scalelaw demo
     """
     from ..demo import demo as tell
+    from ..store import shown
 
     with watching(quiet=as_json) as watch:
         step = (lambda _: None) if as_json else note
@@ -41,4 +41,4 @@ def demo(
         say(sentence, "bold red" if sentence.startswith("Verdict: OFF_LAW") else "")
     say(f"Report: {account.report}")
     figures = " and ".join(str(path) for path in account.figures)
-    note(f"{account.trials} trials, {duration(account.seconds)}. Figure: {figures}. Trials: {storage}.")
+    note(f"{account.trials} trials, {duration(account.seconds)}. Figure: {figures}. Trials: {shown(storage)}.")

@@ -45,6 +45,7 @@ def import_(
     Example: scalelaw import wandb/ --storage study.db
     """
     from ..importing import import_into
+    from ..store import shown
 
     with _progress(quiet=as_json) as tell:
         found = import_into(paths, storage, mapping, final=final, pattern=pattern, on_progress=tell)
@@ -64,7 +65,7 @@ def import_(
         return
     with_curves = f", {found.curves} with a curve" if found.curves else ""
     runs = "1 run" if found.rows == 1 else f"{found.rows} runs"
-    say(f"Read {runs}{with_curves}: {found.added} were added to {storage}, {found.known} were there already.")
+    say(f"Read {runs}{with_curves}: {found.added} were added to {shown(storage)}, {found.known} were there already.")
     for each in found.notes:
         note(each)
     if found.ignored:

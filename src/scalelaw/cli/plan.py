@@ -48,9 +48,7 @@ _Share = Annotated[
     float | None, typer.Option("--mfu", metavar="SHARE", help="Share of them that training reaches; default as measured.")
 ]
 _Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the runs as a study: next.toml.")]
-_Store = Annotated[
-    Path, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")
-]
+_Store = Annotated[str, typer.Option("--storage", metavar="STORE", help="Where DATA is a study's TOML: the store of its trials.")]
 _Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the runs that fill space.", min=0)]
 
 
@@ -67,7 +65,7 @@ def plan(
     peak_flops: _Peak = None,
     mfu: _Share = None,
     output: _Output = None,
-    storage: _Store = Path("study.db"),
+    storage: _Store = "study.db",
     over: Over = None,
     hyper: Hyper = None,
     where: Where = None,
@@ -91,7 +89,7 @@ def plan(
         new(output, (".toml",), force)
     allowed = Limits(_sizes(sizes), largest, slots)
     options: dict[str, Any] = {"limits": allowed, "goal": goal, "level": level, "seed": seed}
-    if data.suffix == ".toml":
+    if data.endswith(".toml"):
         _no_columns({"--over": over, "--hyper": hyper, "--where": where, "--map": mapping, "--outcome": outcome})
         options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=_made(storage))}
         found, template, trials = _of_study(data, storage, target, budget, options)
@@ -109,10 +107,17 @@ def plan(
         return
     show(found)
     if output is not None:
-        store = data if data.suffix == ".db" else storage
-        say(f"Written: {output}. Next: scalelaw run {output} --storage {store}" if found.runs else "No run to write.")
+        _next(output, data, storage, bool(found.runs))
     if trials is not None:
         ignored(trials)
+
+
+def _next(output: Path, data: str, storage: str, runs: bool) -> None:
+    """Say how to train what was written, and into which store."""
+    from ..store import is_store, shown
+
+    kept = shown(data if is_store(data) else storage)
+    say(f"Written: {output}. Next: scalelaw run {output} --storage {kept}" if runs else "No run to write.")
 
 
 def _named(value: _T | None, option: str, example: str) -> _T:
@@ -131,7 +136,7 @@ def _no_columns(given: Mapping[str, object]) -> None:
 
 
 def _of_study(
-    data: Path, storage: Path, target: str | None, budget: float | None, options: dict[str, Any]
+    data: str, storage: str, target: str | None, budget: float | None, options: dict[str, Any]
 ) -> tuple[Plan, TrialSpec, None]:
     """A plan from a study's own trials: those in the store were made, the others may be."""
     from ..study import read_study
@@ -143,11 +148,11 @@ def _of_study(
     return plan_study(study, storage, most, target=there, **options), study.specs[0], None
 
 
-def _made(storage: Path) -> Trials | None:
+def _made(storage: str) -> Trials | None:
     """The runs of a store; None where there is none yet."""
-    from ..store import load
+    from ..store import is_store, load
 
-    return load(storage) if storage.exists() else None
+    return load(storage) if is_store(storage) else None
 
 
 def _sizes(text: str | None) -> tuple[float, ...] | None:
@@ -159,7 +164,7 @@ def _sizes(text: str | None) -> tuple[float, ...] | None:
         raise InputError(f"cannot read {text!r}", "--sizes", "Give numbers with commas between: 64,128,256") from None
 
 
-def _template(data: Path) -> TrialSpec | None:
+def _template(data: str) -> TrialSpec | None:
     """The costliest finished run of a store or of a study folder, whose recipe new runs take over; None for other data."""
     from ..store import template
 
@@ -186,13 +191,15 @@ def _counted(template: TrialSpec | None, target: Mapping[str, float]) -> Callabl
     return count
 
 
-def _write(found: Plan, template: TrialSpec | None, data: Path, output: Path) -> None:
+def _write(found: Plan, template: TrialSpec | None, data: str, output: Path) -> None:
     from .._study_text import study_text
     from ..plan import study_of
     from ..trial import TrialSpec
 
     named = template or TrialSpec("your_task", {}, {}, model="your_model")
-    comment = [f"Planned from {data.name} for {places(found.target)}.", found.reason]
+    from ..store import shown
+
+    comment = [f"Planned from {shown(data)} for {places(found.target)}.", found.reason]
     if template is None:
         comment.append("These data do not say how they were trained: name task and model before `scalelaw run`.")
     with replacing(output) as file:

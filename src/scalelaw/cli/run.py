@@ -58,7 +58,7 @@ _Drain = Annotated[float, typer.Option("--drain", metavar="SECONDS", help="After
 def run(
     study: _StudyFile,
     *,
-    storage: Storage = Path("study.db"),
+    storage: Storage = "study.db",
     engine: _Engine = "local",
     max_parallel: _Parallel = None,
     device: _Device = None,
@@ -115,7 +115,7 @@ def run(
 
 
 def _loop(
-    plan: Study, storage: Path, until: str, asked: tuple[str | None, float | None], options: dict[str, Any], quiet: bool
+    plan: Study, storage: str, until: str, asked: tuple[str | None, float | None], options: dict[str, Any], quiet: bool
 ) -> Loop:
     """Plan, run, plan again; a line for each round on stderr."""
     from ..until import Round, run_until
@@ -142,13 +142,15 @@ def _end(ended: Loop, until: str, as_json: bool) -> None:
         raise typer.Exit(143 if ended.summary.interrupted == "SIGTERM" else 130)
 
 
-def _tell(summary: RunSummary, storage: Path, as_json: bool) -> None:
+def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
+    from .._store.address import masked, shown
+
     if as_json:
         at = summary.progress
         emit(
             {
                 "study": summary.study,
-                "storage": summary.storage,
+                "storage": shown(summary.storage),
                 "trials": at.trials,
                 "done": at.done,
                 "skipped": summary.skipped,
@@ -164,8 +166,8 @@ def _tell(summary: RunSummary, storage: Path, as_json: bool) -> None:
             }
         )
     elif summary.interrupted:
-        note(f"{summary.message} The command: scalelaw {shlex.join(sys.argv[1:])}")
+        note(masked(f"{summary.message} The command: scalelaw {shlex.join(sys.argv[1:])}"))
     else:
-        say(summary.message)
+        say(masked(summary.message))
         if summary.complete:
-            say(f"Next: scalelaw optimum {shlex.quote(str(storage))}")
+            say(f"Next: scalelaw optimum {shlex.quote(shown(storage))}")

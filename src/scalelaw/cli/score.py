@@ -27,7 +27,7 @@ Forecasts = Annotated[
         metavar="FORECAST [RUN]", help="A frozen forecast and its run; or any number of forecasts, and folders of them."
     ),
 ]
-DataOption = Annotated[Path | None, typer.Option("--data", metavar="DATA", help="Where RUN is a trial's id: the data it is in.")]
+DataOption = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where RUN is a trial's id: the data it is in.")]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Only print the score; keep it nowhere.")]
 
 
@@ -58,7 +58,7 @@ def score(
     _one(frozen, _run(last, frozen, data, mapping, outcome), no_record, as_json)
 
 
-def _no_run(data: Path | None, mapping: str | None, outcome: str | None, no_record: bool) -> None:
+def _no_run(data: str | None, mapping: str | None, outcome: str | None, no_record: bool) -> None:
     """Options about a run mean nothing without one."""
     given = {"--data": data, "--map": mapping, "--outcome": outcome, "--no-record": no_record or None}
     for option, value in given.items():
@@ -66,7 +66,7 @@ def _no_run(data: Path | None, mapping: str | None, outcome: str | None, no_reco
             raise InputError("there is no run to score", option, "Name it: scalelaw score forecast.json RUN")
 
 
-def _run(run: str, frozen: Frozen, data: Path | None, mapping: str | None, outcome: str | None) -> Trials:
+def _run(run: str, frozen: Frozen, data: str | None, mapping: str | None, outcome: str | None) -> Trials:
     """The run, read with the names that the forecast's data were read with unless others are given."""
     from ..trials import Trials
 
