@@ -9,11 +9,12 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help demo test lint types unit soak bench docs clean
+.PHONY: help demo test lint types unit test-cluster soak bench docs clean
 
 help:
 	@echo "make demo    the width study at laptop scale, start to report, about a minute after set-up"
 	@echo "make test    lint, types and every test"
+	@echo "make test-cluster   Ray, SLURM, Dask and PostgreSQL for real on this machine; installs Debian packages when run as root"
 	@echo "make soak    kill tests and fuzzing for SECONDS=600"
 	@echo "make bench   the benchmarks that need no other library; see benchmarks/README.md for all"
 	@echo "make docs    regenerate the pages that are made from the code"
@@ -32,7 +33,11 @@ types: $(VENV)/.dev
 	$(BIN)/basedpyright
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -m "not soak"
+	$(BIN)/pytest -n 2 -m "not soak and not cluster"
+
+test-cluster: $(VENV)/.cluster
+	tests/cluster/install.sh
+	$(BIN)/pytest -m cluster tests/cluster
 
 soak: $(VENV)/.dev
 	SCALELAW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -m soak
@@ -60,3 +65,7 @@ $(VENV)/.train: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.train
+
+$(VENV)/.cluster: $(VENV)/.made pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,ray,slurm,dask,postgres]'
+	@touch $@ $(VENV)/.dev $(VENV)/.train

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -23,14 +24,17 @@ from hypothesis import strategies as st
 from scalelaw import spool
 from scalelaw.engines import Batch, Resources, engine_of, engines
 from scalelaw.engines._remote import Job
+from scalelaw.engines._seats import Seat, cores, seats, visible
 from scalelaw.engines._slurm import GONE, Node, Partition, State, jobs, minutes, partition
 from scalelaw.engines.futures import FuturesPool, submitting
+from scalelaw.engines.local import LocalPool
 from scalelaw.engines.ray import fitting
 from scalelaw.engines.slurm import packed
 from scalelaw.errors import EngineError, InputError, MissingExtraError, StoreError, WorkerLostError
 from scalelaw.run import run
 from scalelaw.study import Grid, Study
 from scalelaw.testing.engines import check_engine
+from scalelaw.train.device import environment_of, remote_environment
 from scalelaw.trial import Status, Trial, TrialSpec
 from scalelaw.worker import work
 
@@ -241,6 +245,113 @@ def test_an_executor_that_knows_no_gpus_is_not_asked_for_them() -> None:
         submitting(Hand(), Resources(gpus=1))
     with pytest.raises(InputError, match="Give its name"):
         engine_of(3)
+
+
+# ---- this machine -------------------------------------------------------------------------------------------------------
+
+GIB = 2.0**30
+CORES = tuple(range(8))
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "expected"),
+    [
+        (Resources(), (), 8),
+        (Resources(max_parallel=3), (), 3),
+        (Resources(max_parallel=30), (), 30),
+        (Resources(cpus=3), (), 2),
+        (Resources(cpus=3, max_parallel=1), (), 1),
+        (Resources(cpus=0.5), (), 16),
+        (Resources(gpus=1), ("0", "1"), 2),
+        (Resources(gpus=0.5), ("0", "1"), 4),
+        (Resources(gpus=0.3), ("0", "1"), 6),
+        (Resources(gpus=2), ("0", "1", "2"), 1),
+        (Resources(gpus=0.1), ("0", "1"), 8),
+        (Resources(memory=3 * GIB), (), 5),
+    ],
+)
+def test_a_machine_has_as_many_workers_as_it_has_room_for(asked: Resources, gpus: tuple[str, ...], expected: int) -> None:
+    made = seats(asked, CORES, gpus, memory=16 * GIB)
+    assert len(made) == expected
+    held = [core for seat in made for core in seat.cores or ()]
+    assert len(held) == len(set(held)), "no core is held twice"
+    shared = Counter(gpu for seat in made for gpu in seat.gpus)
+    assert all(count <= max(1, int(1 / asked.gpus)) for count in shared.values())
+    assert all(len(seat.gpus) == (1 if asked.gpus < 1 else asked.gpus) for seat in made if asked.gpus)
+    assert max(shared.values(), default=0) - min(shared.values(), default=0) <= 1, "every GPU works before one is shared further"
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [(Resources(cpus=9), "8 cores"), (Resources(gpus=1), "0 visible GPUs"), (Resources(memory=17 * GIB), "16 GiB")],
+)
+def test_a_machine_without_room_says_what_it_has(asked: Resources, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        seats(asked, CORES, memory=16 * GIB)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("0,2", ("0", "2")), ("GPU-a, GPU-b", ("GPU-a", "GPU-b")), ("", ()), ("-1", ())])
+def test_visible_gpus_are_those_that_the_driver_may_use(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible() == expected
+
+
+def test_gpus_are_asked_of_the_machine_where_no_variable_names_them(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    command(slurm, "nvidia-smi", "0", "1")
+    assert visible() == ("0", "1")
+    command(slurm, "nvidia-smi", code=9)
+    assert visible() == ()
+
+
+# Answers each batch with what it was started with, in place of trials.
+TELLS = """
+import json, os, sys, time
+for line in sys.stdin:
+    time.sleep(float(os.environ.get("PAUSE", 0)))
+    told = [os.environ.get("CUDA_VISIBLE_DEVICES", ""), os.environ.get("OMP_NUM_THREADS", ""), str(len(os.sched_getaffinity(0)))]
+    print(json.dumps({"done": json.loads(line)["batch"], "trials": told}), flush=True)
+"""
+
+
+def test_each_worker_sees_its_own_gpus_and_cores(tmp_path: Path) -> None:
+    own = cores()
+    made = [Seat(frozenset(own[:1]), ("3",)), Seat(frozenset(own[:1]), ("5", "6"))]
+    with LocalPool(made, (sys.executable, "-c", TELLS), {**os.environ, "PAUSE": "0.3"}) as pool:
+        told = [pool.submit(batch(seed), tmp_path).result(30) for seed in range(1)]
+        both = [pool.submit(batch(seed), tmp_path) for seed in (1, 2)]
+        told += [future.result(30) for future in both]
+    assert {each[0] for each in told} == {"3", "5,6"}
+    assert {each[2] for each in told} == {"1"}
+
+
+def test_draining_this_machine_waits_for_what_is_trained(tmp_path: Path) -> None:
+    with LocalPool(1, (sys.executable, "-c", TELLS), {**os.environ, "PAUSE": "0.5"}) as pool:
+        running, waiting = pool.submit(batch(1), tmp_path), pool.submit(batch(2), tmp_path)
+        while not running.running():
+            time.sleep(0.01)
+        pool.drain(30)
+        assert len(running.result(0)) == 3
+        assert waiting.cancelled()
+
+
+@pytest.mark.parametrize(("cpus", "threads", "flags"), [(1, "1", True), (0.5, "1", True), (3, "3", False)])
+def test_a_worker_has_as_many_threads_as_cores(cpus: float, threads: str, flags: bool) -> None:
+    told = environment_of("cpu", {"XLA_FLAGS": "--xla_dump_to=x"}, cpus=cpus)
+    assert told["OMP_NUM_THREADS"] == told["NPROC"] == threads
+    assert ("--xla_cpu_multi_thread_eigen=false" in told["XLA_FLAGS"]) is flags
+    assert "--xla_dump_to=x" in told["XLA_FLAGS"]
+    assert told["JAX_PLATFORMS"] == "cpu"
+
+
+def test_workers_that_share_a_gpu_share_its_memory() -> None:
+    assert remote_environment("gpu", gpus=0.5)["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in remote_environment("gpu", gpus=1)
+    assert remote_environment("gpu", gpus=1)["JAX_PLATFORMS"] == ""
+    assert remote_environment("cpu")["JAX_PLATFORMS"] == "cpu"
+    assert "JAX_PLATFORMS" not in environment_of("cpu", {}, gpus=1), "a trainer of one's own finds its GPU"
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------------

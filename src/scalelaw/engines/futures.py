@@ -20,7 +20,7 @@ from ._remote import Job, RemotePool, call, whereabouts
 
 __all__ = ["Futures", "FuturesPool", "submitting"]
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 5
 
 
 class Futures(Engine):

@@ -1,4 +1,4 @@
-"""This machine: one single-threaded worker process per core, or one worker for its accelerator.
+"""This machine: one single-threaded worker process per core, one worker for its accelerator, or several for its GPUs.
 
 One thread per process is the fastest layout that repeats: threads that share a model lose time whenever another process
 takes one of their cores. The driver holds each worker's standard input, so workers end when the driver does, however it ends.
@@ -13,15 +13,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import EngineError, ScalelawError, StoreError, WorkerLostError
+from ..errors import EngineError, ScalelawError, WorkerLostError
 from ..train.device import environment_of, present
 from ._base import Batch, Engine, Pool, Resources, Shape
+from ._remote import explain
+from ._seats import Seat, cores, seats, visible
 
 __all__ = ["Local", "LocalPool", "cores"]
 
@@ -31,10 +34,10 @@ HEAVY = 3e11
 
 
 class Local(Engine):
-    """Worker processes on this machine: one thread each on the processor, one process for an accelerator."""
+    """Worker processes on this machine: one thread each on the processor, one process for an accelerator or each share of it."""
 
     name = "local"
-    summary = "worker processes on this machine, one per core, or one for its accelerator"
+    summary = "worker processes on this machine, one per core, or as many as its GPUs hold"
     here = True
 
     def devices(self) -> tuple[str, ...]:
@@ -42,29 +45,20 @@ class Local(Engine):
         return present()
 
     def open(self, resources: Resources | None = None, options: Mapping[str, str] | None = None) -> LocalPool:
-        """As many workers as there are cores, or `max_parallel`; each starts with its first batch.
+        """As many workers as the machine has room for, or `max_parallel`; each starts with its first batch.
 
-        On an accelerator one worker: it trains all rates and seeds of a shape side by side. Where there are several, it takes
-        the first; the driver's own variables (CUDA_VISIBLE_DEVICES) choose another.
+        On an accelerator, where no share of it is asked for, one worker: it trains all rates and seeds of a shape side by side.
+        With `gpus`, as many workers as the visible GPUs hold, each of which sees its own alone.
+
+        Raises:
+            InputError: not even one worker has room.
         """
         self.checked(options or {})
         asked = resources or Resources()
-        if asked.device == "cpu":
-            return LocalPool(asked.max_parallel)
-        return LocalPool(1, environment=environment_of(asked.device))
-
-
-def cores() -> list[int]:
-    """The cores this process may use: its affinity, cut to the quota of its control group. At least one."""
-    try:
-        own = sorted(os.sched_getaffinity(0))
-    except AttributeError:  # no affinity on this operating system
-        own = list(range(os.cpu_count() or 1))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            own = own[: max(1, round(int(quota) / int(period)))]
-    return own
+        environment = environment_of(asked.device, cpus=asked.cpus, gpus=asked.gpus)
+        if asked.device != "cpu" and not asked.gpus:
+            return LocalPool([Seat()], environment=environment)
+        return LocalPool(seats(asked, cores(), visible() if asked.gpus else ()), environment=environment)
 
 
 @dataclass
@@ -79,18 +73,19 @@ class LocalPool(Pool):
     """Workers of this machine.
 
     Args:
-        max_parallel: number of workers; default: the number of cores.
+        workers: what each may use, or their number; default: one for each core.
         command: what starts a worker; `--spool DIR` is appended.
         environment: its environment; default: this one's with every library held to one thread.
     """
 
     def __init__(
-        self, max_parallel: int | None = None, command: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        workers: int | Sequence[Seat] | None = None,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        places = cores()
-        count = max_parallel or len(places)
-        # Pinning pays where every core has its worker; with fewer workers the kernel finds the free cores better.
-        pins: list[int | None] = list(places) if count == len(places) else [None] * count
+        if workers is None or isinstance(workers, int):
+            workers = seats(Resources(max_parallel=workers), cores())
         command = tuple(command) or (sys.executable, "-m", "scalelaw.worker")
         if environment is None:
             environment = environment_of("cpu")
@@ -98,7 +93,7 @@ class LocalPool(Pool):
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
         self._open = True
-        self._workers = [_Worker(self, command, dict(environment), pin) for pin in pins]
+        self._workers = [_Worker(self, command, dict(environment), seat) for seat in workers]
 
     def capacity(self) -> int:
         """The number of workers."""
@@ -126,6 +121,16 @@ class LocalPool(Pool):
         for worker in self._workers:
             worker.kill()
 
+    def drain(self, seconds: float) -> None:
+        """Drop what waits, and wait at most so long for what is being trained."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+            for job in waiting:
+                job.future.cancel()
+            while any(worker.job for worker in self._workers) and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+
     def close(self) -> None:
         """End every worker and wait until it is gone."""
         with self._changed:
@@ -152,6 +157,12 @@ class LocalPool(Pool):
                     self._changed.wait()
         return None
 
+    def done(self, worker: _Worker) -> None:
+        """A worker's batch has ended."""
+        with self._changed:
+            worker.job = None
+            self._changed.notify_all()
+
     def _choose(self, worker: _Worker) -> int:
         """A light batch goes where its shape is compiled already; a heavy one to whoever is free; and nobody stays idle."""
         taken = {other.shape for other in self._workers if other is not worker}
@@ -170,11 +181,13 @@ class LocalPool(Pool):
 class _Worker:
     """One worker process and the thread that talks to it."""
 
-    def __init__(self, pool: LocalPool, command: Sequence[str], environment: dict[str, str], core: int | None) -> None:
+    def __init__(self, pool: LocalPool, command: Sequence[str], environment: dict[str, str], seat: Seat) -> None:
         self.shape: Shape | None = None
         self.job: _Job | None = None
         self.process: subprocess.Popen[str] | None = None
-        self._pool, self._command, self._environment, self._core = pool, command, environment, core
+        if seat.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(seat.gpus)
+        self._pool, self._command, self._environment, self._cores = pool, command, environment, seat.cores
         self._spool: Path | None = None
         self._errors: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -200,6 +213,7 @@ class _Worker:
                 job.future.set_exception(error)
             except Exception as error:  # the future must end, or the driver would wait for ever
                 job.future.set_exception(ScalelawError(f"the local engine failed: {error!r}"))
+            self._pool.done(self)
 
     def _train(self, job: _Job) -> tuple[str, ...]:
         process = self._ready(job.spool)
@@ -216,7 +230,7 @@ class _Worker:
                     self._pool.proven = True
                     return tuple(map(str, reply.get("trials", ())))
                 if "error" in reply:
-                    raise _explain(reply)
+                    raise explain(reply)
         except OSError:
             pass  # the pipe broke: told below as what it is, a lost worker
         raise self._epitaph(process, job.cancelled)
@@ -239,9 +253,9 @@ class _Worker:
                 env=self._environment,
                 process_group=0,
             )
-        if self._core is not None:
+        if self._cores is not None:
             with contextlib.suppress(OSError, AttributeError):
-                os.sched_setaffinity(self.process.pid, {self._core})
+                os.sched_setaffinity(self.process.pid, self._cores)
         self._spool = spool
         return self.process
 
@@ -281,12 +295,3 @@ def _reply(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _explain(reply: dict[str, Any]) -> ScalelawError:
-    """A worker that answers a batch with an error could not write its results; one that has no batch cannot work at all.
-
-    A trial that cannot be trained is no error of the worker: its result says FAILED.
-    """
-    text = str(reply["error"]).rstrip(".")
-    return StoreError(text) if reply.get("batch") is not None else EngineError(f"{text}.")

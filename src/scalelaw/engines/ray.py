@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
+import os
 import signal
 import socket
 import threading
@@ -56,6 +57,8 @@ class Ray(Engine):
         """
         asked = self.checked(options)
         wait = _word("autoscale", asked.get("autoscale", "no"))
+        # Ray prints what happens to its nodes to the driver's standard output. It reads this when it is imported.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
         try:
             ray = importlib.import_module("ray")
         except ModuleNotFoundError as error:

@@ -177,6 +177,8 @@ class SlurmPool(RemotePool):
 
     def _stop(self, jobs: Collection[Job]) -> None:
         del jobs  # they are cancelled all or none
+        # submitit lets SIGTERM pass, and SLURM then waits for half a minute before it kills.
+        self._scancel("--signal=INT", "--state=RUNNING")
         self._scancel()
 
     def _scancel(self, *which: str) -> None:

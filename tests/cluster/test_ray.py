@@ -1,0 +1,108 @@
+"""Ray for real: two nodes on this machine, one of which fails."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from driving import TRIALS, Drives
+from processes import within
+from ray_nodes import RayNodes
+
+from scalelaw.engines import Resources, engines
+from scalelaw.errors import InputError
+from scalelaw.store import load
+from scalelaw.testing.engines import check_engine
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def nodes(short: Path) -> Iterator[RayNodes]:
+    made = RayNodes(short / "ray")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_the_contract_and_what_is_told(nodes: RayNodes, tmp_path: Path) -> None:
+    options = {"address": nodes.address}
+    check_engine(engines["ray"], tmp_path, options=options)
+    handler = signal.getsignal(signal.SIGTERM)
+    with engines["ray"].open(Resources(cpus=0.5), options) as pool:
+        assert pool.capacity() == 4
+        assert signal.getsignal(signal.SIGTERM) is handler, "the driver keeps its signals"
+    with pytest.raises(InputError, match=r"no node of the Ray cluster has 2 cores.*The largest has 1 cores"):
+        engines["ray"].open(Resources(cpus=2), options)
+    with pytest.raises(InputError, match=r"has 1 cores and 1 GPUs"):
+        engines["ray"].open(Resources(gpus=1), options)
+
+
+def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: RayNodes, tmp_path: Path, drives: Drives) -> None:
+    drive = drives(tmp_path / "study.db", "ray", {"address": nodes.address})
+    drive.wait_for(20)
+    assert within(30, lambda: len(nodes.workers()) == 2), "both nodes train"
+    nodes.kill("n2")
+    assert drive.finish()["complete"]
+    assert drive.said[0]["workers"] == 2
+    assert all("Ray worker ended" in reason for reason in drive.retried)
+    drive.check()
+
+
+def test_ctrl_c_ends_the_cluster_s_work_within_seconds_and_a_resume_fills_the_holes(
+    nodes: RayNodes, tmp_path: Path, drives: Drives
+) -> None:
+    drive = drives(tmp_path / "study.db", "ray", {"address": nodes.address})
+    drive.wait_for(30)
+    os.killpg(drive.process.pid, signal.SIGINT)
+    assert drive.finish(30)["interrupted"] == "SIGINT"
+    assert within(15, lambda: not nodes.workers())
+    stored = len(load(tmp_path / "study.db"))
+    assert 30 <= stored < TRIALS
+    again = drives(tmp_path / "study.db", "ray", {"address": nodes.address})
+    assert again.finish()["complete"]
+    assert again.said[-1]["trained"] <= TRIALS - stored
+    again.check_store()
+
+
+def test_a_driver_that_is_killed_takes_its_workers_along(nodes: RayNodes, tmp_path: Path, drives: Drives) -> None:
+    drive = drives(tmp_path / "study.db", "ray", {"address": nodes.address})
+    drive.wait_for(30)
+    drive.end()
+    assert within(30, lambda: not nodes.workers())
+    again = drives(tmp_path / "study.db", "ray", {"address": nodes.address})
+    assert again.finish()["complete"]
+    again.check_store()
+
+
+def test_ray_s_own_test_cluster(tmp_path: Path, drives: Drives, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    utils = importlib.import_module("ray.cluster_utils")
+    cluster = utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    )
+    try:
+        second = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+        drive = drives(tmp_path / "study.db", "ray", {"address": cluster.address}, steps=500)
+        drive.wait_for(20)
+        cluster.remove_node(second, allow_graceful=False)
+        assert drive.finish()["complete"]
+        drive.check()
+    finally:
+        cluster.shutdown()
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+    began = time.monotonic()
+    for address in ("127.0.0.1:1", "auto"):
+        with pytest.raises(InputError, match=r"no Ray cluster answers.*ray start --head") as told:
+            engines["ray"].open(Resources(), {"address": address})
+        assert "\n" not in str(told.value)
+    assert time.monotonic() - began < 30
