@@ -218,7 +218,7 @@ def _number(value: Any, what: str) -> float:
     try:
         if value is None or isinstance(value, bool):
             raise TypeError
-        item = getattr(value, "item", None)
+        item: Any = getattr(value, "item", None)
         return float(item() if callable(item) else value)
     except OverflowError:
         return math.inf
