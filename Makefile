@@ -26,8 +26,8 @@ demo: $(VENV)/.train
 test: lint types unit
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests tools benchmarks
-	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/ruff check src tests tools benchmarks examples
+	$(BIN)/ruff format --check src tests tools benchmarks examples
 
 types: $(VENV)/.dev
 	$(BIN)/basedpyright

@@ -66,7 +66,7 @@ def backwards(spec, report):
     for step in (10, 20, 30, 20, 40): report(step, 100.0 - step)
     return 1.0
 def diverging(spec, report):
-    report(1, 3.0)
+    report(1, 3.0, parameters=12, tokens=10)
     try:
         report(2, float("nan"))
     except Exception:
@@ -193,6 +193,8 @@ def test_what_goes_wrong_is_one_line(folder: Path, name: str, says: str | None) 
 def test_a_loss_that_is_not_finite_stops_the_run(folder: Path, name: str) -> None:
     trial = one(folder, name)
     assert (trial.status, trial.diverged_step, trial.last_loss, trial.error) == (Status.DIVERGED, 2, 3.0, None)
+    if name == "diverging":
+        assert (trial.parameters, trial.compute) == (12, 6 * 12 * 10)
 
 
 def test_a_run_that_ends_above_its_start_has_diverged(folder: Path) -> None:

@@ -45,6 +45,7 @@ class Record:
         self.folder = spool.trial_folder(order.folder, spec.id)
         self.course = Course()
         self.metrics: dict[str, float] = {}
+        self.given: dict[str, float] = {}
         self.verdict: dict[str, Any] | None = None
         self._began = time.monotonic()
         share = rules.halving if order.shared else None
@@ -72,7 +73,10 @@ class Record:
             return False
         at, value = _step(step), _number(loss, "loss")
         for name, given in metrics.items():
-            self._measure(name, _number(given, name))
+            if name in _OWN:
+                self.given[name] = _number(given, name)
+            else:
+                self._measure(name, _number(given, name))
         if not math.isfinite(value):
             self._diverged(at)
         else:
@@ -117,19 +121,18 @@ class Record:
         Without a loss of its own a trial has that of its reports, as the study's `final` says; the metric `final_reports` then
         tells how many it is the mean of.
         """
-        given: dict[str, float] = {}
         if self.verdict is None:
             try:
-                given = self._given(result)
-                self._decide(self._judged(given))
+                self.given |= self._given(result)
+                self._decide(self._judged())
             except (TypeError, ValueError) as error:
                 return self.failed(" ".join(str(error).split()))
-        return self._trial(given)
+        return self._trial()
 
     def failed(self, error: str) -> Trial:
         """The trial, where something went wrong; what was seen before that counts."""
         self._decide({"status": Status.FAILED, "error": error[:500]})
-        return self._trial({})
+        return self._trial()
 
     def pruned(self) -> Trial:
         """The trial, stopped early on purpose."""
@@ -152,8 +155,8 @@ class Record:
                     self._measure(str(name), _number(value, str(name)))
         return {name: _number(result[name], name) for name in _OWN if result.get(name) is not None}
 
-    def _judged(self, given: Mapping[str, float]) -> dict[str, Any]:
-        loss = given.get("loss")
+    def _judged(self) -> dict[str, Any]:
+        given, loss = self.given, self.given.get("loss")
         if loss is None:
             last = self.course.last
             if last is None:
@@ -170,8 +173,8 @@ class Record:
         course = self.course
         return judge_reports(course.steps, course.losses, loss, course.noise(), start=start, chance_loss=chance)
 
-    def _trial(self, given: Mapping[str, float]) -> Trial:
-        verdict = dict(self.verdict or {})
+    def _trial(self) -> Trial:
+        given = {name: value for name, value in self.given.items() if 0 < value < math.inf}
         first = self.course.first
         return Trial(
             spec=self.spec,
@@ -180,7 +183,7 @@ class Record:
             metrics=self.metrics,
             seconds=time.monotonic() - self._began,
             **counts(self.spec, given, self.rules.formula),
-            **verdict,
+            **(self.verdict or {}),
         )
 
 
@@ -202,6 +205,9 @@ class Report:
 
     def __call__(self, step: int, loss: float, **metrics: float) -> None:
         """Tell the loss after `step` steps; numbers by other names are metrics, of which the last value is kept.
+
+        What a result may tell of N, D and C (`parameters`, `tokens`, ...) can be told here as well: a run that is stopped has no
+        result.
 
         Raises:
             Stopped: the run is to end: its loss is not finite, it is certain to diverge, its time is up, or others of its size
