@@ -55,8 +55,7 @@ def run(
 ) -> RunSummary:
     """Train the trials of a study that the store does not hold yet; those that FAILED or were LOST once more.
 
-    SIGINT (Ctrl-C) and SIGTERM stop the run within a moment: what is finished is stored, and the same call resumes. So it does
-    after SIGKILL.
+    SIGINT (Ctrl-C) and SIGTERM stop it within a moment: what is finished is stored. The same call resumes, after SIGKILL too.
 
     Args:
         study: the trials, and what trains them. storage: path or URL of the store; made if absent.
@@ -69,12 +68,11 @@ def run(
         retries: how often a trial whose worker vanished is trained again before it is LOST.
         batch: the largest number of trials that are sent to a worker at once; None leaves it to the trainer.
         budget: FLOPs that the study may take, those of the trials done counted in; the cheapest trials go first. None: no limit.
-        drain: seconds that trials being trained are given to end after a signal; a second signal stops at once.
+        drain: seconds that trials in training are given to end after a signal; a second signal stops at once.
 
     Raises:
-        StudyError: the study's `[trainer]` table will not do.
-        SpecError: a trial cannot be trained as it is asked for; nothing has been trained then.
-        InputError: no trial, or a device or an option that is not there; nothing has been made then.
+        StudyError, SpecError: the `[trainer]` table, or a trial, cannot be trained so; nothing has been trained then.
+        InputError: no trial, or a device or option that is not there; nothing has been made then.
         StoreError: the store cannot be used, or another process is filling it.
         MissingExtraError: the engine or the trainer is not installed.
         EngineError: the engine cannot train anything, for example because its workers do not start.

@@ -138,7 +138,7 @@ class Record:
         """The trial, stopped early on purpose."""
         last = self.course.last
         self._decide({"status": Status.PRUNED, "last_loss": last and last[1]})
-        return self._trial({})
+        return self._trial()
 
     def _given(self, result: Any) -> dict[str, float]:
         """What the trial told of itself. Its further numbers are metrics."""
