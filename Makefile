@@ -48,7 +48,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python tools/make_cli_page.py
 	$(BIN)/python tools/make_laws_page.py
-	$(BIN)/python tools/make_pages.py tuning planning importing
+	$(BIN)/python tools/make_pages.py tuning planning importing running
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,6 +1,6 @@
-"""Run what docs/tuning.md, docs/planning.md and docs/importing.md show; write what it prints, and its figures, into the page.
+"""Run what docs/tuning.md, planning.md, importing.md and running.md show; write what it prints, and its figures, into the page.
 
-    python tools/make_pages.py tuning planning importing
+    python tools/make_pages.py tuning planning importing running
     python tools/make_pages.py tuning --check                                    compare the words only
     python tools/make_pages.py planning --check --instead "steps = 200" "steps = 20"     see only that every command runs
 
@@ -88,7 +88,7 @@ def write(name: str, page: str, found: list[list[tuple[str, str]]], folder: Path
 def main() -> None:
     """Write the pages, or check them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("pages", nargs="+", choices=("tuning", "planning", "importing"))
+    parser.add_argument("pages", nargs="+", choices=("tuning", "planning", "importing", "running"))
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--instead", nargs=2, action="append", default=[], metavar=("OLD", "NEW"), help="replace text first")
     asked = parser.parse_args()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -166,9 +168,11 @@ def _dask(address: str) -> Any:
 
 
 def _made(text: str) -> Any:
-    """What a factory returns. Raises InputError."""
+    """What a factory returns; its module is looked for in the working folder too, as `python` does. Raises InputError."""
     where, mend = f"--option executor={text}", "Give package.module:factory"
     module, _, name = text.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
         factory: Any = importlib.import_module(module)
         for part in name.split("."):
