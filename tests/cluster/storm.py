@@ -143,6 +143,7 @@ class Storm:
             kill(pid)
         self._note()  # the reader, too, loses its power
         self.driver.wait()
+        self._out.close()
         self.struck["driver"] += 1
         spool = self.store.with_name(f"{self.store.name}.spool")
         newest = sorted((path for path in spool.glob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)[-4:]
@@ -179,6 +180,13 @@ class Storm:
             kill(pid)
         self.driver.wait()
         self.reader.end()
+        self._out.close()
+        self._errors.close()
+
+    @property
+    def strikes(self) -> int:
+        """Kills so far."""
+        return sum(self.struck[each] for each in ("worker", "driver", "node"))
 
     @property
     def errors(self) -> str:
