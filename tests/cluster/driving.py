@@ -114,7 +114,8 @@ class Drive:
         with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("SELECT count(*), count(DISTINCT id) FROM trials").fetchone() == (TRIALS, TRIALS)
-        assert {path.name for path in self.store.parent.iterdir()} == {self.store.name, *beside}
+        found = sorted(str(path.relative_to(self.store.parent)) for path in self.store.parent.rglob("*") if path.is_file())
+        assert {name.split("/")[0] for name in found} == {self.store.name, *beside}, found
 
     @property
     def retried(self) -> list[str]:
