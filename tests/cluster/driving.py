@@ -18,43 +18,53 @@ from processes import within
 
 __all__ = ["TRIALS", "Drive", "Drives"]
 
-# Says what happens, a JSON object per line; trials of some hundredths of a second each.
+# Says what happens, a JSON object per line.
 DRIVER = """
 import json, sys
 from scalelaw.errors import ScalelawError
 from scalelaw.run import Retried, Started, Stopping, TrialEnded, run
 from scalelaw.study import Grid, Study, log_spaced
-store, engine, options, steps = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
-rates = {"learning_rate": log_spaced(1e-3, 1.0, 5), "batch_size": (32,)}
-grid = Grid({"width": (8, 16, 24, 32), "depth": (2,), "steps": (steps,)}, rates, tuple(range(10)))
+store, engine, options, trainer, log = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4], sys.argv[5]
+rates = {"learning_rate": log_spaced(1e-3, 1.0, 5)}
+grid = Grid({"parameters": (1000, 2000, 4000, 8000)}, rates, tuple(range(10)))
+study = Study("s", "logged", (grid,), task_options={"log": log}, trainer={"function": trainer})
 def tell(event):
     said = {"event": type(event).__name__, "done": event.progress.done}
     if isinstance(event, Started):
         said["workers"] = event.workers
     if isinstance(event, TrialEnded):
-        said |= {"id": event.trial.id, "status": event.trial.status.name}
+        said |= {"id": event.trial.id, "status": event.trial.status.name, "error": event.trial.error}
     if isinstance(event, Retried):
         said |= {"trials": event.trials, "reason": event.reason}
     print(json.dumps(said), flush=True)
 try:
-    summary = run(Study("s", "teacher_student", (grid,)), store, engine=engine, options=options, on_event=tell)
+    summary = run(study, store, engine=engine, options=options, on_event=tell, batch=4)
     said = {"complete": summary.complete, "trained": summary.trained, "interrupted": summary.interrupted}
     print(json.dumps({"event": "end", **said, "message": summary.message}), flush=True)
 except ScalelawError as error:
     print(json.dumps({"event": "error", "kind": type(error).__name__, "message": str(error)}), flush=True)
 """
+TRAINER = f"{Path(__file__).with_name('logged.py')}:train"
 TRIALS = 200
 
 
 class Drive:
     """A run of `TRIALS` trials, and what it has said so far."""
 
-    def __init__(self, store: Path, engine: str, options: Mapping[str, str], steps: int = 1000) -> None:
+    def __init__(self, store: Path, engine: str, options: Mapping[str, str]) -> None:
         self.store = store
+        self.log = store.parent.with_suffix(".log")
         self.said: list[dict[str, Any]] = []
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process; closed in end)
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", DRIVER, str(store), engine, json.dumps(dict(options)), str(steps)],
+            [
+                *(sys.executable, "-W", "error", "-c", DRIVER),
+                str(store),
+                engine,
+                json.dumps(dict(options)),
+                TRAINER,
+                str(self.log),
+            ],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
@@ -105,7 +115,7 @@ class Drive:
         ended = Counter(each["id"] for each in self.said if each["event"] == "TrialEnded")
         assert len(ended) == TRIALS, (len(ended), self.said[-1], self.retried)
         assert set(ended.values()) == {1}, [key for key, count in ended.items() if count > 1]
-        assert {each["status"] for each in self.said if each["event"] == "TrialEnded"} <= {"COMPLETE", "DIVERGED"}
+        assert {(each["status"], each["error"]) for each in self.said if each["event"] == "TrialEnded"} == {("COMPLETE", None)}
         assert self.said[-1]["trained"] == TRIALS
         self.check_store(*beside)
 
@@ -114,7 +124,13 @@ class Drive:
         with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("SELECT count(*), count(DISTINCT id) FROM trials").fetchone() == (TRIALS, TRIALS)
-        assert {path.name for path in self.store.parent.iterdir()} == {self.store.name, *beside}
+        found = sorted(str(path.relative_to(self.store.parent)) for path in self.store.parent.rglob("*") if path.is_file())
+        assert {name.split("/")[0] for name in found} == {self.store.name, *beside}, found
+
+    @property
+    def wasted(self) -> int:
+        """How many trainings were in vain: begun more often than there are trials."""
+        return self.log.read_text(encoding="ascii").count("begin") - TRIALS
 
     @property
     def retried(self) -> list[str]:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from processes import descendants, free_port, kill, within
 
-__all__ = ["NODES", "RayNodes"]
+__all__ = ["ALONE", "NODES", "RayNodes"]
 
 NODES = ("head", "n2")
 PATIENCE = 90.0
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+# Nothing of the user's own Ray: no reports, and no token that an earlier cluster has left.
+ALONE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 MEMORY = 80_000_000  # the least that Ray takes for its objects; results are small
 
 
@@ -57,7 +58,7 @@ class RayNodes:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, **QUIET},
+                env={**os.environ, **ALONE},
                 start_new_session=True,
             )
         node = self._nodes[name]

@@ -97,6 +97,7 @@ def test_a_worker_that_is_killed_loses_no_trial_and_doubles_none(nodes: DaskNode
     assert drive.finish()["complete"]
     assert drive.said[0]["workers"] == 2
     drive.check()
+    assert drive.wasted <= 2, "only what was being trained there is trained again"
 
 
 def test_ctrl_c_ends_the_cluster_s_work_within_seconds_and_a_resume_fills_the_holes(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from driving import TRIALS, Drives
 from processes import within
-from ray_nodes import RayNodes
+from ray_nodes import ALONE, RayNodes
 
 from scalelaw.engines import Resources, engines
 from scalelaw.errors import InputError
@@ -20,6 +20,12 @@ from scalelaw.store import load
 from scalelaw.testing.engines import check_engine
 
 pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ALONE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -54,6 +60,7 @@ def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: RayNodes, tmp_
     assert drive.said[0]["workers"] == 2
     assert all("Ray worker ended" in reason for reason in drive.retried)
     drive.check()
+    assert drive.wasted <= 2, "only what was being trained there is trained again"
 
 
 def test_ctrl_c_ends_the_cluster_s_work_within_seconds_and_a_resume_fills_the_holes(
@@ -82,15 +89,14 @@ def test_a_driver_that_is_killed_takes_its_workers_along(nodes: RayNodes, tmp_pa
     again.check_store()
 
 
-def test_ray_s_own_test_cluster(tmp_path: Path, drives: Drives, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+def test_ray_s_own_test_cluster(tmp_path: Path, drives: Drives) -> None:
     utils = importlib.import_module("ray.cluster_utils")
     cluster = utils.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
     )
     try:
         second = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
-        drive = drives(tmp_path / "study.db", "ray", {"address": cluster.address}, steps=500)
+        drive = drives(tmp_path / "study.db", "ray", {"address": cluster.address})
         drive.wait_for(20)
         cluster.remove_node(second, allow_graceful=False)
         assert drive.finish()["complete"]

@@ -64,6 +64,7 @@ def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: SlurmNodes, tm
     assert drive.finish()["complete"]
     assert drive.said[0]["workers"] == 2
     drive.check()
+    assert drive.wasted <= 2, "only what was being trained there is trained again"
     assert not nodes.jobs()
 
 
@@ -76,6 +77,7 @@ def test_a_preempted_job_goes_on_where_it_was(nodes: SlurmNodes, tmp_path: Path,
     assert drive.finish()["complete"]
     assert not drive.retried, "the scheduler starts it again, not the driver"
     drive.check()
+    assert drive.wasted <= 2, "only what was being trained there is trained again"
 
 
 def test_a_job_that_dies_is_told_and_its_trials_are_trained_again(nodes: SlurmNodes, tmp_path: Path, drives: Drives) -> None:

@@ -70,10 +70,16 @@ def importers(*, as_json: Json = False) -> None:
 
 
 def engines(*, as_json: Json = False) -> None:
-    """List where a study's trials can be trained."""
+    """List where a study's trials can be trained, with the options of each."""
     from ..engines import engines as members
 
-    _list(members, "Name one with `scalelaw run --engine`.", as_json)
+    if as_json:
+        rows = [{"name": name, "summary": each.summary, "options": dict(each.options)} for name, each in members.items()]
+        emit({"engines": rows})
+        return
+    _list(members, "Name one with `scalelaw run --engine`; its options follow, each given as --option NAME=VALUE.", False)
+    cells = [(name, option, told) for name, each in members.items() for option, told in each.options.items()]
+    table(("engine", "option", "what it sets"), cells, left=("engine", "option", "what it sets"))
 
 
 def trainers(*, as_json: Json = False) -> None:

@@ -178,6 +178,8 @@ def _connect(ray: Any, address: str, modules: Sequence[str]) -> None:
         ray.init(**asked)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise InputError(f"no Ray cluster answers ({one_line(error)[:200]})", where, mend) from error
+    except ray.exceptions.RayError as error:  # of another version, or with a token that is not ours
+        raise InputError(f"the Ray cluster refuses ({one_line(error)[:200]})", where, "See its log, and docs.ray.io") from error
     finally:
         if main:  # Ray takes the signal for itself; it is the driver's
             signal.signal(signal.SIGTERM, handler)

@@ -286,8 +286,26 @@ class Work:
         self.environment, self.driver, self.messages, self.folder, self.token = dict(environment), driver, messages, folder, token
 
     def __call__(self) -> list[dict[str, Any]]:
-        """Train batch after batch. One that was finished by the job before is passed over; see `spool.finished`."""
-        return [call(self.environment, self.driver, message, self.folder, self.token) for message in self.messages]
+        """Train batch after batch. What was finished by the job before is passed over; see `spool.finished`.
+
+        In a thread of its own: the signals that end the job, or put it back into the queue, are raised in the main one. They come
+        through at once, and what trains does not take them for a failure of its trial.
+        """
+        answers: list[dict[str, Any]] = []
+        errors: list[BaseException] = []
+
+        def train() -> None:
+            try:
+                answers.extend(call(self.environment, self.driver, each, self.folder, self.token) for each in self.messages)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=train, daemon=True)
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]
+        return answers
 
     def checkpoint(self) -> Any:
         """The same again: results are in the spool, and long runs keep where they are there."""
@@ -321,7 +339,7 @@ def _epitaph(ticket: Any, state: State) -> str:
 
 def _files(folder: Path) -> Path:
     """Where submitit keeps a spool's job files: beside it, so that the nodes see them."""
-    return folder.absolute().with_name(f"{folder.name}.slurm")
+    return folder.absolute().with_suffix(".slurm")
 
 
 def _refused(error: Exception) -> ScalelawError:

@@ -1,0 +1,1 @@
+"""What a trial costs beside its training; see `python -m benchmarks.engines`."""
