@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from scalelaw import worker
+from scalelaw.cli import main
 from scalelaw.engines import Batch
 from scalelaw.errors import SpecError, StudyError
 from scalelaw.optimum import optimum
@@ -307,6 +308,26 @@ def test_a_study_of_functions_is_analysed_like_any_other(folder: Path) -> None:
             assert trial.compute_rule == "the study's formula 6 * width**2 * steps * batch_size"
     found = optimum(load(folder / "study.db"), at={"width": 128}).estimates({"width": 128})
     assert found["learning_rate"].value == pytest.approx(1e-2, rel=0.05)
+
+
+def test_a_plan_for_functions_is_a_study_that_runs_anywhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "study.toml").write_text(
+        'name = "f"\ntask = "mine"\n[trainer]\nfunction = "functions.py:train"\nflops = "6 * width ** 2 * steps"\n'
+        "[scale]\nwidth = [8, 16, 32]\nsteps = 20\n"
+        "[hyperparameters]\nlearning_rate = { from = 1e-3, to = 1e-1, count = 5 }\n"
+        "[plan]\ntarget = { width = 128 }\nbudget = 1e8\n",
+        encoding="utf-8",
+    )
+    (folder / "there").mkdir()
+    planned, store = folder / "there" / "next.toml", str(folder / "study.db")
+    assert main(["plan", str(folder / "study.toml"), "--storage", store, "-o", str(planned)]) == 0
+    made = read_study(planned)
+    assert made.trainer == {"function": f"{folder / 'functions.py'}:train", "flops": "6 * width ** 2 * steps"}
+    assert set(made.specs) <= set(read_study(folder / "study.toml").specs)
+    assert main(["run", str(planned), "--storage", store, "--max-parallel", "1"]) == 0
+    assert main(["run", str(folder / "study.toml"), "--storage", store, "--until", "runs > 12", "--max-parallel", "1"]) == 0
+    assert set(load(store)["status"].tolist()) == {"COMPLETE"}
+    capsys.readouterr()
 
 
 # ---- settings -----------------------------------------------------------------------------------------------------------
