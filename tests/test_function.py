@@ -393,6 +393,13 @@ def test_flops_are_told_where_they_can_be() -> None:
     assert (member.work(small, {}) or 0) > 6 * 100 * 50
 
 
+def test_the_built_in_trainer_keeps_the_same_contract(tmp_path: Path) -> None:
+    options = {"input_dim": 8, "classes": 4, "teacher_width": 8}
+    spec = TrialSpec("teacher_student", {"width": 8, "steps": 20}, {"learning_rate": 3e-3}, task_options=options)
+    assert check_trainer(trainers["builtin"], {}, spec, tmp_path).status is Status.COMPLETE
+    assert trainers.names() == ["builtin", "command", "function"]
+
+
 def test_the_built_in_trainer_takes_no_halving() -> None:
     with pytest.raises(StudyError, match="side by side"):
         trainer_of({"name": "builtin"}).resolved({"name": "builtin", "halving": {"first": 1}}, Path())
