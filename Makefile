@@ -1,6 +1,7 @@
 # Everything here needs python3 (3.11 or newer) and make, nothing else: each target makes what it needs.
 PYTHON ?= python3
 VENV := .venv
+TORCH := .venv-torch
 BIN := $(VENV)/bin
 SECONDS ?= 600
 
@@ -9,12 +10,13 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help demo test lint types unit test-cluster soak bench docs clean
+.PHONY: help demo test lint types unit test-cluster test-examples soak bench docs clean
 
 help:
 	@echo "make demo    the width study at laptop scale, start to report, about a minute after set-up"
 	@echo "make test    lint, types and every test"
 	@echo "make test-cluster   Ray, SLURM, Dask and PostgreSQL for real on this machine; installs Debian packages when run as root"
+	@echo "make test-examples  the training templates with PyTorch, Hugging Face and Lightning, in an environment of their own"
 	@echo "make soak    kill tests and fuzzing for SECONDS=600"
 	@echo "make bench   the benchmarks that need no other library; see benchmarks/README.md for all"
 	@echo "make docs    regenerate the pages that are made from the code"
@@ -39,6 +41,9 @@ test-cluster: $(VENV)/.cluster
 	tests/cluster/install.sh
 	$(BIN)/pytest -m cluster tests/cluster
 
+test-examples: $(TORCH)/.made
+	$(TORCH)/bin/pytest tests/test_examples.py
+
 soak: $(VENV)/.dev
 	SCALELAW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -m soak
 
@@ -51,11 +56,17 @@ docs: $(VENV)/.dev
 	$(BIN)/python tools/make_pages.py tuning planning importing running
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(TORCH) demo
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "scalelaw needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+# PyTorch and what builds on it: 1.2 GB, which nothing but the templates in examples/ needs.
+$(TORCH)/.made: pyproject.toml
+	@$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 transformers accelerate lightning pytest -e '.[train]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.made pyproject.toml

@@ -298,6 +298,21 @@ def test_a_study_of_commands_is_analysed_like_any_other(tmp_path: Path, capsys: 
     assert run(again, store).skipped == 30
 
 
+def test_a_store_beside_the_shell_and_a_study_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "code").mkdir()
+    text = STUDY.replace('"train.py",', '"train.py", "{result}", "{folder}",')
+    (tmp_path / "code" / "study.toml").write_text(text, encoding="utf-8")
+    told = "import sys, pathlib\nassert pathlib.Path(sys.argv[2]).is_dir()\nopen(sys.argv[1], 'w').write('{\"loss\": 2}')\n"
+    (tmp_path / "code" / "train.py").write_text(told, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "code/study.toml", "--storage", "study.db"]) == 0
+    assert set(load("study.db").numbers("loss").tolist()) == {2.0}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["code", "study.db"]
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

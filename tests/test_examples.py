@@ -27,7 +27,7 @@ NEEDS = {
 def test_an_example_trains(name: str, tmp_path: Path) -> None:
     for package in NEEDS[name]:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed; see make test-cluster")
+            pytest.skip(f"{package} is not installed; see make test-examples")
     study = read_study(EXAMPLES / f"{name}.toml")
     summary = run(study, tmp_path / "study.db", max_parallel=1)
     with Store(tmp_path / "study.db", read_only=True) as store:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from scalelaw import worker
+from scalelaw.cli import main
 from scalelaw.engines import Batch
 from scalelaw.errors import SpecError, StudyError
 from scalelaw.optimum import optimum
@@ -309,6 +310,26 @@ def test_a_study_of_functions_is_analysed_like_any_other(folder: Path) -> None:
     assert found["learning_rate"].value == pytest.approx(1e-2, rel=0.05)
 
 
+def test_a_plan_for_functions_is_a_study_that_runs_anywhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "study.toml").write_text(
+        'name = "f"\ntask = "mine"\n[trainer]\nfunction = "functions.py:train"\nflops = "6 * width ** 2 * steps"\n'
+        "[scale]\nwidth = [8, 16, 32]\nsteps = 20\n"
+        "[hyperparameters]\nlearning_rate = { from = 1e-3, to = 1e-1, count = 5 }\n"
+        "[plan]\ntarget = { width = 128 }\nbudget = 1e8\n",
+        encoding="utf-8",
+    )
+    (folder / "there").mkdir()
+    planned, store = folder / "there" / "next.toml", str(folder / "study.db")
+    assert main(["plan", str(folder / "study.toml"), "--storage", store, "-o", str(planned)]) == 0
+    made = read_study(planned)
+    assert made.trainer == {"function": f"{folder / 'functions.py'}:train", "flops": "6 * width ** 2 * steps"}
+    assert set(made.specs) <= set(read_study(folder / "study.toml").specs)
+    assert main(["run", str(planned), "--storage", store, "--max-parallel", "1"]) == 0
+    assert main(["run", str(folder / "study.toml"), "--storage", store, "--until", "runs > 12", "--max-parallel", "1"]) == 0
+    assert set(load(store)["status"].tolist()) == {"COMPLETE"}
+    capsys.readouterr()
+
+
 # ---- settings -----------------------------------------------------------------------------------------------------------
 
 
@@ -370,6 +391,13 @@ def test_flops_are_told_where_they_can_be() -> None:
     steps = TrialSpec("t", {"parameters": 100, "steps": 5, "context": 3}, {"batch_size": 2})
     assert member.flops(steps, {}) == 6 * 100 * 30
     assert (member.work(small, {}) or 0) > 6 * 100 * 50
+
+
+def test_the_built_in_trainer_keeps_the_same_contract(tmp_path: Path) -> None:
+    options = {"input_dim": 8, "classes": 4, "teacher_width": 8}
+    spec = TrialSpec("teacher_student", {"width": 8, "steps": 20}, {"learning_rate": 3e-3}, task_options=options)
+    assert check_trainer(trainers["builtin"], {}, spec, tmp_path).status is Status.COMPLETE
+    assert trainers.names() == ["builtin", "command", "function"]
 
 
 def test_the_built_in_trainer_takes_no_halving() -> None:

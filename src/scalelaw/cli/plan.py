@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -173,8 +174,6 @@ def _template(data: str) -> TrialSpec | None:
 
 def _counted(template: TrialSpec | None, target: Mapping[str, float]) -> Callable[[Mapping[str, float]], float] | None:
     """FLOPs by scale, counted from the template's network; None where the trainer cannot train it at the target."""
-    from dataclasses import replace
-
     from ..errors import SpecError, UnknownNameError
     from ..train.count import flops
 
@@ -202,8 +201,20 @@ def _write(found: Plan, template: TrialSpec | None, data: str, output: Path) -> 
     comment = [f"Planned from {shown(data)} for {places(found.target)}.", found.reason]
     if template is None:
         comment.append("These data do not say how they were trained: name task and model before `scalelaw run`.")
+    made = study_of(found, named, f"{output.stem}")
+    if Path(data).suffix == ".toml":
+        made = replace(made, trainer=_trainer(Path(data)))
     with replacing(output) as file:
-        file.write_text(study_text(study_of(found, named, f"{output.stem}"), comment), encoding="utf-8")
+        file.write_text(study_text(made, comment), encoding="utf-8")
+
+
+def _trainer(data: Path) -> Mapping[str, Any]:
+    """The study's `[trainer]` table, with paths that hold wherever the new study lies."""
+    from ..study import read_study
+    from ..trainers import trainer_of
+
+    study = read_study(data)
+    return trainer_of(study.trainer, str(data)).resolved(study.trainer, study.folder)
 
 
 def show(found: Plan) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..trial import Curve, Status
 
-__all__ = ["Probe", "curve", "judge", "judge_reports", "points"]
+__all__ = ["Probe", "above_noise", "curve", "judge", "judge_reports", "points"]
 
 CURVE_POINTS = 100
 CHANCE_SHARE = 0.02
@@ -20,9 +20,10 @@ ABOVE = 1e-3
 ROSE = 0.25
 COLLAPSED = 1e-3
 # A first report tells the start where it comes within this share of a run's steps.
-START_SHARE = 0.01
-# Standard deviations by which a noisy loss must end above its start.
+START_SHARE = 0.05
+# Standard deviations by which a noisy loss must end above its start; and the largest that is believed, in ln loss.
 SURE = 4.0
+NOISIEST = 0.3
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def judge_reports(
     end: float,
     noise: float = 0.0,
     *,
+    count: int = 0,
     start: float | None = None,
     chance_loss: float | None = None,
 ) -> dict[str, Any]:
@@ -112,25 +114,34 @@ def judge_reports(
 
     Args:
         steps, losses: what it reported, ascending in step; may be empty.
-        end: the run's loss.
-        noise: standard deviation of one reported loss.
-        start: the loss before the first step; None takes the first report, where it came within the first 1 % of the steps, and
-            asks that the end be above it by 4 standard deviations of a report as well.
+        end: the run's loss. count: of how many reports it is the mean; 0 for a loss that was measured apart.
+        noise: standard deviation of one report, in ln loss.
+        start: the loss before the first step; None takes the first report, where it came within the first 5 % of the steps, and
+            asks that the end be above it beyond its own noise as well, see `above_noise`.
         chance_loss: what calling every class equally likely costs; None leaves rule 3 out.
 
     Rule 3 knows no outputs here: a run was thrown where a report rose 25 % above the start or above chance, whichever is more, or
-    where a report of the second half had left chance.
+    where a report of the second half had left chance. Losses that are not positive are not compared with their start.
     """
-    last = steps[-1] if steps else None
-    margin = 0.0
+    factor = 1 + ABOVE
     if start is None and steps and steps[0] <= max(START_SHARE * steps[-1], 1):
-        start, margin = losses[0], SURE * noise
-    above = start is not None and end > start + ABOVE * abs(start) + margin
+        start, factor = losses[0], factor * above_noise(noise, count)
+    above = start is not None and 0 < factor * start < end
     at_chance = chance_loss is not None and end > (1 - CHANCE_SHARE) * chance_loss
     if chance_loss is not None and at_chance and losses:
         rose = max(losses) > (1 + ROSE) * max(start or 0.0, chance_loss)
-        left = min(losses[len(losses) // 2 :]) + SURE * noise < (1 - 2 * CHANCE_SHARE) * chance_loss
+        left = min(losses[len(losses) // 2 :]) * above_noise(noise) < (1 - 2 * CHANCE_SHARE) * chance_loss
         above = above or rose or left
     if above:
-        return {"status": Status.DIVERGED, "diverged_step": last, "last_loss": end}
+        return {"status": Status.DIVERGED, "diverged_step": steps[-1] if steps else None, "last_loss": end}
     return {"status": Status.COMPLETE, "loss": end, "at_chance": at_chance}
+
+
+def above_noise(noise: float, count: int = 0) -> float:
+    """The factor by which a loss must exceed one report's to be above it for sure: four standard deviations of the difference.
+
+    Args:
+        noise: standard deviation of one report, in ln loss; of a run that is blown up it tells nothing, so at most 0.3 counts.
+        count: of how many reports the loss is the mean; 0 for one without noise.
+    """
+    return math.exp(SURE * min(noise, NOISIEST) * math.sqrt(1 + (1 / count if count else 0.0)))

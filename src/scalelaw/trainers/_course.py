@@ -68,10 +68,24 @@ class Course:
             total, count = total + weight * loss, count + weight
         return total / count, count
 
+    def above(self, bar: float) -> tuple[int, int]:
+        """Since which step every report is above `bar`: that of the last one that is not; and how many there are since."""
+        count = 0
+        for step, loss, weight in zip(reversed(self._steps), reversed(self._losses), reversed(self._counts), strict=True):
+            if loss <= bar:
+                return step, count
+            count += weight
+        return 0, count
+
     def noise(self) -> float:
-        """Standard deviation of one report, by the differences of neighbours: what the loss moves in between is counted in."""
-        moves = np.abs(np.diff(self._losses))
-        return float(np.median(moves)) / (0.6745 * math.sqrt(2)) if len(moves) else 0.0
+        """Standard deviation of one report in ln loss, by the differences of neighbours: what moves in between is counted in.
+
+        0 where a loss is not positive.
+        """
+        losses = np.array(self._losses)
+        if len(losses) < 2 or losses.min() <= 0:
+            return 0.0
+        return float(np.median(np.abs(np.diff(np.log(losses))))) / (0.6745 * math.sqrt(2))
 
     def curve(self) -> Curve | None:
         """At most about 200 points, evenly spaced in the logarithm of their steps, each the mean of its reports."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -59,6 +60,7 @@ class Formula:
         return found
 
 
+@functools.lru_cache
 def formula(text: str, where: str) -> Formula:
     """Read a formula. Raises StudyError where it uses anything but the grammar above; `where` names it."""
     what = f"cannot read the formula {text!r}"

@@ -18,11 +18,13 @@ from ._counts import GIVEN, counts
 from ._course import Course
 from ._rules import Rules
 from ._rungs import SHARE, Rungs
+from ._stopping import hopeless
 
 __all__ = ["Record", "Report", "Stopped"]
 
 # A trial's metrics are kept by name, the last value of each.
 MOST_METRICS = 1000
+LOOKS = 100
 _OWN = (*GIVEN, "loss", "initial_loss", "chance_loss")
 _NO_METRIC = (*_OWN, "step", "final", "id", "metrics")
 
@@ -50,7 +52,7 @@ class Record:
         self._began = time.monotonic()
         share = rules.halving if order.shared else None
         self._rungs = None if share is None else Rungs(spool.rungs(order.folder), spec, share)
-        self._rung = 0
+        self._rung = self._looked = 0
 
     # ---- while it trains ----------------------------------------------------------------------------------------------
 
@@ -81,6 +83,7 @@ class Record:
             self._diverged(at)
         else:
             self.course.add(at, value)
+            self._look(at)
             self._halve(at)
         if self.left() < 0:
             self.late()
@@ -96,6 +99,15 @@ class Record:
     def _diverged(self, step: int | None) -> None:
         last = self.course.last
         self._decide({"status": Status.DIVERGED, "diverged_step": step, "last_loss": None if last is None else last[1]})
+
+    def _look(self, step: int) -> None:
+        """Stop a run that is certain to diverge; a hundred looks in a run are enough."""
+        steps = self.spec.scale.get("steps")
+        if not self.rules.stop or not isinstance(steps, int | float) or abs(step - self._looked) < steps / LOOKS:
+            return
+        self._looked = step
+        if hopeless(self.course, float(steps)):
+            self._diverged(step)
 
     def _halve(self, step: int) -> None:
         """Stop the run where it is not among the best of its size; a rung at its end would save nothing."""
@@ -156,7 +168,7 @@ class Record:
         return {name: _number(result[name], name) for name in _OWN if result.get(name) is not None}
 
     def _judged(self) -> dict[str, Any]:
-        given, loss = self.given, self.given.get("loss")
+        given, loss, count = self.given, self.given.get("loss"), 0
         if loss is None:
             last = self.course.last
             if last is None:
@@ -171,7 +183,7 @@ class Record:
             return {"status": Status.DIVERGED, "diverged_step": last and last[0], "last_loss": last and last[1]}
         start, chance = given.get("initial_loss"), given.get("chance_loss")
         course = self.course
-        return judge_reports(course.steps, course.losses, loss, course.noise(), start=start, chance_loss=chance)
+        return judge_reports(course.steps, course.losses, loss, course.noise(), count=count, start=start, chance_loss=chance)
 
     def _trial(self) -> Trial:
         given = {name: value for name, value in self.given.items() if 0 < value < math.inf}

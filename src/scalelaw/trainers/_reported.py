@@ -6,6 +6,7 @@ import keyword
 import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +57,8 @@ class Reported(Trainer):
     def trained(self, specs: Sequence[TrialSpec], order: Order) -> Iterator[Trial]:
         """One after the other; a trial's own folder goes when its result is safe."""
         shared = rules(order.settings)
+        # What is trained may change the folder it works in, or have another.
+        order = replace(order, folder=order.folder.absolute())
         for spec in specs:
             record = Record(spec, shared, order)
             try:

@@ -1,12 +1,17 @@
-"""Successive halving within one size: at rungs, a run that is not among the best of its size stops.
+"""Successive halving within one size: at rungs, a run whose setting is not among the best of its size stops.
 
-The runs of a cell (same task, model, options and scale; all hyperparameters and seeds) are ranked by the mean loss of the reports
-over the last fifth of the steps up to a rung, at steps `first`, `first * keep`, `first * keep^2`, ... Whoever arrives is compared
-with those that were there before, as in the stopping variant of ASHA (Li et al., 1810.05934): no run waits for another. Sizes
-are never compared with each other: a law needs the best of every size, and a small network is not worse for being small.
+The settings (hyperparameters) of a cell (same task, model, options and scale) are ranked by the mean over their seeds of the loss
+at a rung: that of the reports over the last fifth of the steps up to it. Rungs are at steps `first`, `first * keep`,
+`first * keep^2`, ... Whoever arrives is compared with those that were there before, as in the stopping variant of ASHA (Li et
+al., 1810.05934): no run waits for another. Sizes are never compared with each other: a law needs the best of every size, and a
+small network is not worse for being small.
 
-What a run had at a rung is a file of a few bytes in the spool, `rungs/CELL/STEP/ID`; where workers do not share the spool, no
-run is stopped.
+Two things keep the fit that follows honest. Settings are ranked and not runs: else the lucky seeds of a setting survive, and the
+best-case loss comes out too low. And the best three settings always go on: a bowl takes three. `benchmarks/stopping` measures
+what is left of either.
+
+What a run had at a rung is a file of a few bytes in the spool, `rungs/CELL/STEP/SETTING.SEED`; where workers do not share the
+spool, no run is stopped.
 """
 
 from __future__ import annotations
@@ -26,13 +31,15 @@ __all__ = ["SHARE", "Halving", "Rungs", "cell"]
 
 # Of the steps up to a rung: over these the reports are averaged, since one batch's loss is mostly noise.
 SHARE = 0.2
+# Settings that go on whatever the rank: a bowl takes three.
+FEWEST = 3
 # Files of a rung that are read: more tell no better who is in the best third.
 MOST = 1000
 
 
 @dataclass(frozen=True)
 class Halving:
-    """At steps `first`, `first * keep`, ... the best 1/`keep` goes on."""
+    """At steps `first`, `first * keep`, ... the best 1/`keep` of the settings go on."""
 
     keep: int
     first: int
@@ -66,24 +73,31 @@ class Rungs:
     halving: Halving
 
     def goes_on(self, rung: int, loss: float) -> bool:
-        """Note what the run had at a rung; whether it is among the best 1/keep of those that were there, itself counted in.
+        """Note what the run had at a rung; whether its setting is among the best 1/keep of those that were there, or the best 3.
 
-        Fewer than `keep` runs say nothing yet. A file that cannot be written or read is no reason to stop a run.
+        A file that cannot be written or read is no reason to stop a run.
         """
         place = self.folder / cell(self.spec) / str(rung)
-        self._note(place, loss)
-        others = [other for path in _files(place) if path.name != self.spec.id and (other := _loss(path)) is not None]
-        if len(others) + 1 < self.halving.keep:
-            return True
-        better = sum(other < loss for other in others)
-        return better < max((len(others) + 1) // self.halving.keep, 1)
+        own, name = _setting(self.spec), f"{_setting(self.spec)}.{self.spec.seed}"
+        self._note(place, name, loss)
+        found: dict[str, list[float]] = {own: [loss]}
+        for path in _files(place):
+            if path.name != name and (other := _loss(path)) is not None:
+                found.setdefault(path.name.partition(".")[0], []).append(other)
+        means = {setting: math.fsum(losses) / len(losses) for setting, losses in found.items()}
+        better = sum(mean < means[own] for mean in means.values())
+        return better < max(len(means) // self.halving.keep, FEWEST)
 
-    def _note(self, place: Path, loss: float) -> None:
-        part = place / f".{self.spec.id}.{os.getpid()}.{threading.get_ident()}.part"
+    def _note(self, place: Path, name: str, loss: float) -> None:
+        part = place / f".{name}.{os.getpid()}.{threading.get_ident()}.part"
         with contextlib.suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
             part.write_text(repr(loss), encoding="ascii")
-            part.replace(place / self.spec.id)
+            part.replace(place / name)
+
+
+def _setting(spec: TrialSpec) -> str:
+    return hashlib.sha256(json.dumps(spec.to_dict()["hyperparameters"], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _files(place: Path) -> list[Path]:
