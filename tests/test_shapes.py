@@ -190,14 +190,14 @@ def test_a_law_that_misses_the_profiles_is_not_preferred() -> None:
         for name, each in (("law", table), ("wall", walled)):
             found = allocate(each, 1e22)
             _, second, third = found.approaches
-            seen[name].append(misfit(second, third, found.per_token) > 1.3)
+            seen[name].append(misfit(second, third, found.per_token) < 0.05)
             taken, why = preferred(found)
             assert taken is not None
             if seen[name][-1]:
                 assert taken.name == "approach_2"
                 assert "misses" in why or "outside" in why
-    # Binomial(40, 0.05): 7 or more in one of two hundred.
-    assert sum(seen["law"]) <= 6
+    # Binomial(40, 0.1), as profiles of eight sizes in four budgets have it: 9 or more in one of fifty.
+    assert sum(seen["law"]) <= 8
     assert np.mean(seen["wall"]) >= 0.9
 
 

@@ -13,12 +13,10 @@ from ._parametric import LawPath
 from ._result import Approach, Budget, Disagreement
 from ._runs import Array
 
-__all__ = ["contradiction", "disagreement", "misfit"]
+__all__ = ["contradiction", "disagreement", "misfit", "scatter"]
 
 # 95 % quantiles where every approach is right: benchmarks/allocation.
 _LIMITS = {2: 1.8, 3: 1.9}
-# Exceeded in one in twenty data sets or fewer where the law holds: benchmarks/allocation.
-_MISFIT = 1.3
 
 
 def disagreement(approaches: Sequence[Approach]) -> Disagreement:
@@ -60,42 +58,59 @@ def contradiction(second: Approach, third: Approach, compute: float, per_token: 
     """Why the profiles of approach 2 speak against the law of approach 3 at `compute`; empty where they do not.
 
     They do where N* of the law lies outside their interval, and where the law misses them by more than their own scatter
-    (`misfit` above 1.3): with few or noisy profiles that interval is wide, and holds what a law that does not fit says.
+    (`misfit`), one-sided at that level: with few or noisy profiles the interval is wide, and holds what a law that does not fit
+    says.
     """
     if second.path is None or third.path is None:
         return ""
     at = np.array([math.log(compute)])
-    (own, se), law = (float(each[0]) for each in second.path.at(at)), float(third.path.at(at)[0][0])
+    (own,), (se,) = second.path.at(at)
+    (law,), _ = third.path.at(at)
     if not abs(law - own) <= quantile_t(0.5 + 0.5 * level, second.path.degrees) * se:
         return "lies outside its interval"
-    return "misses its profiles by more than their scatter" if misfit(second, third, per_token) > _MISFIT else ""
+    return "misses its profiles by more than their scatter" if misfit(second, third, per_token) < 0.5 - 0.5 * level else ""
 
 
 def misfit(second: Approach, third: Approach, per_token: float) -> float:
-    """Mean square by which the law misses the profiles, over that by which the runs do; 0 where they cannot tell.
+    """Probability that a law that holds misses the profiles by so much; 1 where they cannot tell.
 
         F = (S_law - S_profiles) / (f_law - f_profiles) / (S_profiles / f_profiles)
 
-    with S = sum w (ln L - fit)^2 over the runs of the budgets that approach 2 uses, w = 1 / (1 + (excess / 5 %)^2)^2 its weights,
-    f_law = sum w - 5 and f_profiles = sum w - 3 budgets - 1: a lowest point and a curvature of each, and one skew. It is the
-    classical test of lack of fit with the profiles in the place of replicates (Draper and Smith 1998, chapter 2).
+    with S = sum w (ln L - fit)^2 over the runs of the budgets that approach 2 uses, w = 1 / (1 + (excess / 5 %)^2)^2 its weights
+    and v = sum w^2 / sum w what a coefficient takes up of it: f_law = sum w - 5 v, f_profiles = sum w - 2 (budgets + 1) v,
+    as each budget has a lowest point, and their curvature and skew lean on each other. It is the test of lack of fit (Draper and
+    Smith 1998, chapter 2) with the profiles in the place of replicates. A law that holds fails it as often as the level says
+    where profiles are dense, and hardly ever where they are not (benchmarks/allocation).
     """
     used = [each for each in second.budgets if each.used]
     if not used or not isinstance(third.path, LawPath):
-        return 0.0
-    count = law = profiles = 0.0
+        return 1.0
+    own, free, shrunk = _spent(used)
+    more = (2 * len(used) - 3) * shrunk
+    if free < 1 or more <= 0 or not own > 0:
+        return 1.0
+    law = 0.0
     for budget in used:
-        weight, own = _weighed(budget)
         n = budget.parameters
         told = third.path.fit.predict({"parameters": n, "tokens": budget.compute / (per_token * n)})
-        law += float(np.sum(weight * (np.log(budget.loss) - np.log(told)) ** 2))
-        profiles += float(np.sum(weight * own**2))
-        count += float(weight.sum())
-    free = count - 3 * len(used) - 1
-    more = count - 5 - free
-    if free < 1 or more < 1 or not profiles > 0:
-        return 0.0
-    return max(law - profiles, 0.0) / more / (profiles / free)
+        law += float(np.sum(_weighed(budget)[0] * (np.log(budget.loss) - np.log(told)) ** 2))
+    from scipy.special import fdtrc
+
+    return float(fdtrc(more, free, max(law - own, 0.0) / more / (own / free)))
+
+
+def scatter(budgets: Sequence[Budget]) -> float:
+    """Standard deviation of ln loss about the profiles, weighed as approach 2 does; NaN where they leave nothing over."""
+    own, free, _ = _spent(budgets)
+    return math.sqrt(own / free) if free >= 1 else math.nan
+
+
+def _spent(budgets: Sequence[Budget]) -> tuple[float, float, float]:
+    """S and f of the profiles, and v: see `misfit`."""
+    weight, own = (np.concatenate(each) for each in zip(*map(_weighed, budgets), strict=True))
+    count = float(weight.sum())
+    shrunk = float(np.sum(weight**2)) / count
+    return float(np.sum(weight * own**2)), count - 2 * (len(budgets) + 1) * shrunk, shrunk
 
 
 def _weighed(budget: Budget) -> tuple[Array, Array]:
