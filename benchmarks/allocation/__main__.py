@@ -12,6 +12,7 @@ import numpy as np
 
 from scalelaw import allocate
 from scalelaw.allocate import Approach
+from scalelaw.allocate._compare import misfit
 
 from . import ladder, rounding
 from .worlds import TARGET, Case, cases
@@ -55,6 +56,7 @@ def approaches(draws: int) -> None:
     print(f"{draws} draws of each world, 6 budgets of 1e18 to 1e20 FLOPs, target {TARGET:g}, nominal 90 % intervals.\n")
     table(HEAD)
     distances: dict[int, list[float]] = {2: [], 3: []}
+    misses: dict[str, list[float]] = {"Chinchilla": [], "wall": []}
     for case in cases():
         found: dict[str, list[Approach]] = {"1 envelope": [], "2 cubic": [], "2 parabola": [], "3 law": []}
         for seed in range(draws):
@@ -64,6 +66,9 @@ def approaches(draws: int) -> None:
             found["2 cubic"].append(cubic.approaches[1])
             found["3 law"].append(cubic.approaches[2])
             found["2 parabola"].append(allocate(trials, TARGET, curve="parabola").approaches[1])
+            _, second, third = cubic.approaches
+            if second.parameters is not None and third.parameters is not None:
+                misses["wall" if case.name == "wall" else "Chinchilla"].append(misfit(second, third, cubic.per_token))
             answers = sum(each.parameters is not None for each in cubic.approaches)
             if case.name != "wall" and cubic.disagreement.value is not None:
                 distances[answers].append(cubic.disagreement.value)
@@ -75,6 +80,10 @@ def approaches(draws: int) -> None:
     for count, values in distances.items():
         if values:
             table((str(count), str(len(values)), *(f"{q:.2f}" for q in np.quantile(values, [0.5, 0.9, 0.95, 0.99]))))
+    print("\nHow often the law is found to miss the profiles (`misfit`), at three levels:\n")
+    table(("worlds", "data sets", "10 %", "5 %", "1 %"))
+    for name, values in misses.items():
+        table((name, str(len(values)), *(f"{np.mean(np.array(values) < level):.0%}" for level in (0.1, 0.05, 0.01))))
 
 
 def row(case: Case, name: str, found: Iterable[Approach]) -> tuple[str, ...]:
@@ -98,7 +107,7 @@ def table(cells: Iterable[str]) -> None:
     """One line of a Markdown table, with its rule below the heading."""
     cells = tuple(cells)
     print("| " + " | ".join(cells) + " |")
-    if cells in (HEAD, rounding.HEAD, ladder.HEAD) or cells[0] == "approaches":
+    if cells in (HEAD, rounding.HEAD, ladder.HEAD) or cells[0] in ("approaches", "worlds"):
         print("|" + " --- |" * len(cells))
 
 

@@ -18,6 +18,7 @@ KINDS = {
     "worlds": tables.worlds_table,
     "policies": tables.policies_table,
     "allocation": allocation.allocation,
+    "allocation_worlds": allocation.allocation_worlds,
     "band": decision.band,
     "stop": decision.stop,
     "speed": decision.speed,

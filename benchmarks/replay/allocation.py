@@ -8,53 +8,35 @@ pool, for the exponent a and for N* at the target. Whole and part are read the s
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from benchmarks.allocation.ladder import World, lawful, walled
 from numpy.typing import NDArray
 
 from scalelaw import Trials, allocate
 from scalelaw.allocate import Allocation, Approach, Experiment, pin, preferred
 from scalelaw.allocate._design import slopes
-from scalelaw.allocate._pin import believed
 from scalelaw.allocate._runs import budgets_of, gather
+from scalelaw.allocate._start import believed
 from scalelaw.errors import ScalelawError
 
-__all__ = ["POLICIES", "SHARES", "Offer", "allocation", "published", "replayed", "simulated"]
+from .ceiling import Truth
+from .offers import WORLDS, Offer, published
+
+__all__ = ["POLICIES", "SHARES", "allocation", "allocation_worlds", "replayed"]
 
 Array: TypeAlias = NDArray[np.float64]
 Made: TypeAlias = NDArray[np.bool_]
 
-FOLDER = Path(os.environ.get("SCALELAW_REFERENCE_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
-CHINCHILLA, PORIAN = "chinchilla_epoch_svg_extracted.csv", "porian_isoflop_points.csv"
-
 SHARES = (0.05, 0.1, 0.15, 0.3)
-# The law is fitted again at each of these shares of the pool's FLOPs; the first is bought evenly, without a law.
-_STAGES = (0.0125, 0.025, *SHARES[:1], 0.075, *SHARES[1:3], 0.22, *SHARES[3:])
+# Each share is a game of its own, as a spend is known beforehand. Policies that look at losses buy the first of these parts of it
+# the cheapest first, and the rest in turns that begin with a look.
+_PARTS = (0.2, 0.5, 1.0)
 READINGS = ("preferred", "approach_2", "approach_3")
 # No answer, or one further off than this, counts as this factor.
 _WORST = math.log(100.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Offer:
-    """A pool: its runs, what each costs in FLOPs, and the compute at which N* is asked for."""
-
-    name: str
-    trials: Trials
-    target: float
-
-    @property
-    def cost(self) -> Array:
-        """FLOPs of each run."""
-        return self.trials.numbers("compute")
 
 
 # (pool, made, FLOPs left, random numbers) -> rows in the order in which they are bought
@@ -115,7 +97,7 @@ POLICIES: dict[str, Choice] = {
     "cheapest first": cheapest,
     "D-optimal": d_optimal,
 }
-# Those that look at losses: they begin with an even start.
+# Those that look at losses.
 _LOOKING = (ours, d_optimal)
 
 
@@ -134,18 +116,14 @@ def _scales(trials: Trials) -> Trials:
     return Trials.from_columns({name: trials.numbers(name) for name in ("parameters", "tokens", "compute")})
 
 
-def bought(pool: Offer, choice: Choice, seed: int) -> list[Made]:
-    """Which runs were made when each of the shares was spent."""
+def bought(pool: Offer, choice: Choice, seed: int, share: float) -> Made:
+    """Which runs are made when the share is spent."""
     rng, made, total = np.random.default_rng([seed, 5]), np.zeros(len(pool.cost), dtype=bool), float(pool.cost.sum())
-    result: list[Made] = []
-    for stage in _STAGES if choice in _LOOKING else SHARES:
-        room = stage * total - float(pool.cost[made].sum())
+    for part in _PARTS if choice in _LOOKING else (1.0,):
+        room = part * share * total - float(pool.cost[made].sum())
         begun = made.any() or choice not in _LOOKING
-        rows = list((choice if begun else uniform)(pool, made, room, rng))
-        made[rows] = True
-        if stage in SHARES:
-            result.append(made.copy())
-    return result
+        made[list((choice if begun else cheapest)(pool, made, room, rng))] = True
+    return made
 
 
 def reading(found: Allocation, name: str) -> Approach | None:
@@ -184,76 +162,19 @@ def replayed(draw: Callable[[int], Offer], seeds: int, policies: Sequence[str] =
         pool = draw(seed)
         whole = allocate(pool.trials, pool.target)
         for name in policies:
-            found[name].append([judged(pool, whole, made) for made in bought(pool, POLICIES[name], seed)])
+            found[name].append([judged(pool, whole, bought(pool, POLICIES[name], seed, share)) for share in SHARES])
     return {name: np.array(each) for name, each in found.items()}
 
 
-def _data(name: str) -> list[dict[str, str]]:
-    with (FOLDER / name).open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _offer(name: str, n: Array, c: Array, loss: Array, target: float) -> Offer:
-    columns = {"parameters": n, "tokens": c / (6 * n), "compute": c, "loss": loss}
-    return Offer(name, Trials.from_columns(columns), target)
-
-
-def published() -> list[Offer]:
-    """Chinchilla's 240 points at its own 5.76e23 FLOPs, and each recipe of Porian et al. at its largest budget.
-
-    Runs that are listed once more with attention in N are one experiment already.
-    """
-    rows = [(float(row["Model Size"]), float(row["Training FLOP"]), float(row["loss"])) for row in _data(CHINCHILLA)]
-    n, c, loss = np.array(sorted(rows, key=lambda row: row[2])[:-5]).T
-    pools = [_offer("Chinchilla", n, c, loss, 5.76e23)]
-    groups: dict[str, list[tuple[float, float, float]]] = {}
-    for row in _data(PORIAN):
-        if row["loss"] and row["n_params"] and row["param_count"] != "attention":
-            name = f"{row['dataset']} {row['hparams']} {row['warmup']} {row['decay']} {row['param_count']}"
-            groups.setdefault(name, []).append((float(row["n_params"]), float(row["flops"]), float(row["loss"])))
-    for name, points in groups.items():
-        n, c, loss = np.array(points).T
-        pools.append(_offer(name, n, c, loss, float(c.max())))
-    return pools
-
-
-def simulated(kind: Callable[[np.random.Generator], World], scattered: bool = False) -> Callable[[int], Offer]:
-    """Pools with a drawn truth: 12 budgets that double from 1.25e16 FLOPs, or sizes and computes scattered over them.
-
-    Sizes lie within a factor of about 10 of the best and thin out with the budget, as published ones do. N* is asked for at the
-    largest budget, and at a hundred times it where they scatter.
-    """
-
-    def draw(seed: int) -> Offer:
-        rng = np.random.default_rng([seed, 23])
-        world = kind(rng)
-        c = np.repeat(1.25e16 * 2.0 ** np.arange(12), np.linspace(14, 6, 12).astype(int))
-        if scattered:
-            c = 1.25e16 * 2.0 ** rng.uniform(0, 11, 2 * len(c))
-        best = np.array([world.best(float(each)) for each in np.log(c / 6)])
-        n = best + rng.uniform(-2.3, 2.3, len(c)) + 0.3 * rng.standard_normal()
-        y = world.log_loss(n, np.log(c / 6) - n) + 0.003 * rng.standard_normal(len(c))
-        return _offer("simulated", np.exp(n), c, np.exp(y), (100 if scattered else 1) * float(c.max()))
-
-    return draw
-
-
-WORLDS = {
-    "the law, budgets": simulated(lawful),
-    "the law, scattered": simulated(lawful, scattered=True),
-    "a wall, budgets": simulated(walled),
-    "a wall, scattered": simulated(walled, scattered=True),
-}
-
-
 def allocation(seeds: int) -> list[str]:
-    """The published pools, each and all together, and the simulated ones that the choices were made on."""
+    """The published pools, each and all together, and what 15 % of them can tell."""
     pools = published()
     wholes = [allocate(pool.trials, pool.target) for pool in pools]
     found = [replayed(lambda _, pool=pool: pool, seeds) for pool in pools]
     together = {name: np.stack([each[name] for each in found]) for name in POLICIES}
     lines = ["The whole pools, with 90 % intervals:", "", *_whole(pools, wholes)]
     lines += ["", f"At 15 % of the FLOPs, `preferred`, {seeds} seeds: {_CELL}:", "", *_each(pools, found)]
+    lines += ["", f"What 15 % can tell at all, `preferred`, {seeds} seeds: {_CELL}:", "", *_ceiling(pools, seeds)]
     lines += [
         "",
         f"The least share at which a and N* are both inside in 90 % of seeds, `preferred`: {_LEAST}",
@@ -261,6 +182,12 @@ def allocation(seeds: int) -> list[str]:
         *_least(pools, found),
     ]
     lines += ["", f"All published pools together, by reading and share of the FLOPs: {_CELL}:", "", *_together(together)]
+    return lines
+
+
+def allocation_worlds(seeds: int) -> list[str]:
+    """Simulated pools, on which choices and constants were made."""
+    lines = [f"{_CELL[0].upper()}{_CELL[1:]}:"]
     for name, draw in WORLDS.items():
         lines += ["", f"Simulated, {name}:", "", *_together({key: each[None] for key, each in replayed(draw, seeds).items()})]
     return lines
@@ -303,6 +230,24 @@ def _each(pools: Sequence[Offer], found: Sequence[dict[str, Array]]) -> list[str
     for pool, each in zip(pools, found, strict=True):
         lines.append(f"| {pool.name} | " + " | ".join(_cell(values[:, share, 0]) for values in each.values()) + " |")
     return lines
+
+
+def _ceiling(pools: Sequence[Offer], seeds: int) -> list[str]:
+    """With losses drawn from each whole pool's own answer, at 15 %."""
+    lines, share = _head(["pool", "knowing the answer", "scalelaw", "cheapest first"]), 0.15
+    every: list[list[Array]] = [[], [], []]
+    for pool in pools:
+        truth = Truth(pool)
+        found: list[list[Array]] = [[], [], []]
+        for seed in range(seeds):
+            drawn = truth.drawn(seed)
+            whole = allocate(drawn.trials, drawn.target)
+            for place, choice in enumerate((truth.knowing, ours, cheapest)):
+                found[place].append(judged(drawn, whole, bought(drawn, choice, seed, share))[0])
+        lines.append(f"| {pool.name} | " + " | ".join(_cell(np.array(each)) for each in found) + " |")
+        for all_, each in zip(every, found, strict=True):
+            all_ += each
+    return [*lines, "| all | " + " | ".join(_cell(np.array(each)) for each in every) + " |"]
 
 
 def _least(pools: Sequence[Offer], found: Sequence[dict[str, Array]]) -> list[str]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ._runs import Array
 
-__all__ = ["Belief", "Grid", "best_size", "choose", "excess", "gradient", "log_loss", "slopes", "summed"]
+__all__ = ["Belief", "Grid", "best_size", "choose", "excess", "gradient", "log_loss", "slopes", "spread", "summed"]
 
 # The gain of a run is divided by its cost to each of these powers in turn, and the best ladder is kept.
 _POWERS = (0.0, 0.5, 1.0)
@@ -126,21 +126,18 @@ def excess(theta: Array, nd: float, variance: Array) -> Array:
     return (a * np.expm1(alpha**2 * v / 2) + b * np.expm1(beta**2 * v / 2)) / (np.exp(E) + a + b)
 
 
-def choose(belief: Belief, grid: Grid, spend: float, most: int, even: float) -> tuple[list[int], int]:
-    """Rows of the grid, each at most once, that cost at most `spend`, and how many of them, the first, are the even spread.
+def choose(belief: Belief, grid: Grid, spend: float, most: int, first: Sequence[int] = ()) -> list[int]:
+    """Rows of the grid, each at most once, that cost at most `spend`: the `first`, and those that are chosen beside them.
 
-    At least the share `even` of the spend goes to an even spread over budgets, from the cheapest, and sizes. The rest is chosen
-    one by one for the gain in the criterion per cost^power, then exchanged one by one while that lowers it.
+    They are chosen one by one for the gain in the criterion per cost^power, then exchanged one by one while that lowers it.
     """
-    first = _spread(grid, even * spend, spend, most)
     J = slopes(belief.theta, grid.n, grid.d) / belief.noise
     g, _ = gradient(belief.theta, belief.target)
     found = [_exchanged(_greedy(first, _Search(belief, grid, J, g, spend), most, power), len(first)) for power in _POWERS]
-    best = min(found, key=lambda each: each[0])
-    return best[1], len(first)
+    return min(found, key=lambda each: each[0])[1]
 
 
-def _spread(grid: Grid, least: float, spend: float, most: int) -> list[int]:
+def spread(grid: Grid, least: float, spend: float, most: int) -> list[int]:
     """Rows of an even spread that costs at least `least`: every other budget, the cheapest first."""
     rows: list[int] = []
     cost = 0.0

@@ -56,7 +56,7 @@ class Rung:
     """One run: N, D and their cost k N D in FLOPs.
 
     Args:
-        even: whether it belongs to the even spread; else it was chosen for what it tells.
+        even: whether it belongs to the even spread or completes a profile; else the law chose it for what it tells.
         shape: what to build, where sizes were given.
         row: of the table that was offered, from 0, where runs were.
     """
@@ -83,13 +83,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Known:
-    """How well the allocation is known, if the law holds.
+    """How well the allocation is known, if what the runs are chosen by holds: the law, or a line through the profiles.
 
     Args:
         size: standard error of ln N*. exponent: of a in N* ~ C^a.
         regret: expected relative excess loss of training at the estimate of N*.
 
-    Each is the geometric mean over what the law may be before the runs.
+    By the law each is the geometric mean over what it may be before the runs.
     """
 
     size: float
@@ -112,12 +112,13 @@ class Ladder:
 
     Args:
         compute: of the allocation that is pinned, FLOPs. spend: what was allowed. cost: of the runs.
-        runs: the even spread first, each part from the cheapest on.
-        even: share of the cost that is spread evenly.
+        runs: those of the even spread or of profiles first, each part from the cheapest on.
+        even: share of the cost that is spread evenly or completes profiles.
         noise: standard deviation of ln loss that was reckoned with; degrees: of freedom behind it, infinite where it was given.
         per_token: k in C = k N D.
         before, after: what is known without and with the runs. isoflop: with a plain isoFLOP grid of the same cost instead.
         plain: the runs of that grid. parameters: N* at the compute as believed before the runs.
+        approach: that is to read the runs, and by whose model they are chosen.
         reason: what the choice rests on.
     """
 
@@ -134,6 +135,7 @@ class Ladder:
     isoflop: Known
     plain: tuple[Rung, ...] = field(repr=False)
     parameters: float
+    approach: str
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class Ladder:
             "after": self.after.to_dict(),
             "isoflop": self.isoflop.to_dict(),
             "parameters": number(self.parameters),
+            "approach": self.approach,
             "reason": self.reason,
         }
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..estimate import Estimate, number
+from ._compare import contradiction
 from ._parametric import LawPath
 from ._runs import Array
 from ._shapes import USUAL_ASPECT, Family, Shape, Shapes, read_shapes
@@ -98,15 +99,19 @@ def preferred(found: Allocation) -> tuple[Approach | None, str]:
     """The approach to build by, and why: the fitted law, unless the profiles contradict it.
 
     In the worlds of docs/allocation.md approach 3 is the sharpest where its law holds, and biased where it does not; approach 2
-    assumes no law and its intervals cover. So approach 3 is taken, unless it has no answer or its N* lies outside approach 2's
-    interval; then approach 2; and approach 1 where it is alone.
+    assumes no law and its intervals cover. So approach 3 is taken, unless it has no answer or approach 2 speaks against it
+    (`contradiction`); then approach 2; and approach 1 where it is alone.
     """
     first, second, third = found.approaches
-    law, profiles = third.parameters, second.parameters
-    if law is not None and (profiles is None or profiles.low <= law.value <= profiles.high):
-        return third, "approach_3" if profiles is None else "approach_3, whose N* lies inside the interval of approach_2"
-    if profiles is not None:
-        return second, "approach_2, as approach_3 " + ("has no answer" if law is None else "lies outside its interval")
+    if third.parameters is not None:
+        if second.parameters is None:
+            return third, "approach_3"
+        against = contradiction(second, third, found.compute, found.per_token, found.level)
+        if not against:
+            return third, "approach_3, whose law fits the profiles of approach_2 and has its N* inside their interval"
+        return second, f"approach_2, as approach_3 {against}"
+    if second.parameters is not None:
+        return second, "approach_2, as approach_3 has no answer"
     return (first, "approach_1, the only one with an answer") if first.parameters is not None else (None, "")
 
 

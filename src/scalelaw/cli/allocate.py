@@ -208,7 +208,7 @@ def _ladder(found: Ladder) -> None:
     for each in found.runs:
         place = "" if each.row is None else f", row {each.row + 1}"
         shape = "" if each.shape is None or each.shape.width is None else f"{each.shape.width} x {each.shape.depth}"
-        part = ("even spread" if each.even else "chosen") + place
+        part = ("profile" if each.even else "chosen") + place
         ratio = number(each.tokens / each.parameters, 3)
         rows.append((part, number(each.parameters), shape, number(each.tokens), number(each.compute), ratio))
     head = ("part", "parameters", "width x depth", "tokens", "FLOPs", "tokens per parameter")
@@ -216,7 +216,13 @@ def _ladder(found: Ladder) -> None:
         head, rows = (*head[:2], *head[3:]), [(*row[:2], *row[3:]) for row in rows]
     title = f"{len(rows)} runs of {number(found.cost)} FLOPs that pin the optimum at {number(found.compute)} FLOPs"
     table(head, rows, left=head[:1], title=title)
-    head = ("if the law holds", "before", "with the ladder", "with an isoFLOP grid of its cost")
+    by_law = found.approach == "approach_3"
+    head = (
+        "if the law holds" if by_law else "if the profiles lie on a line",
+        "before",
+        "with the ladder",
+        "with an isoFLOP grid of its cost",
+    )
     known = (found.before, found.after, found.isoflop)
     lines = [
         ("N* within a factor (1 s.e.)", *(number(each.factor, 3) for each in known)),
@@ -225,7 +231,7 @@ def _ladder(found: Ladder) -> None:
         ("expected regret", *(f"{100 * each.regret:.2g} %" for each in known)),
     ]
     table(head, lines, left=head[:1])
-    say(f"{found.reason} {found.even:.0%} of the cost is spread evenly, for what the law's own errors do not know.")
+    say(f"{found.reason} {found.even:.0%} of the cost goes to isoFLOP profiles, for what the law's own errors do not know.")
 
 
 def _told(each: Estimate | None, digits: int = 3) -> str:
