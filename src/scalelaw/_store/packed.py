@@ -21,6 +21,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from ..notation import QUANTITIES
 from ..trial import Trial
 from ..trials import Trials
 from . import rows
@@ -191,7 +192,9 @@ def _arrange(part: Part, source: str) -> tuple[Trials, NDArray[np.uint64]]:
             columns[name] = np.array(column.names, object)[column.codes] if isinstance(column, Words) else column
     for column in columns.values():
         column.flags.writeable = False  # it is nobody else's, so the table need not copy it
-    return (Trials(columns, source) if len(part.ids) else Trials.from_trials((), source)), part.ids
+    if not len(part.ids):
+        return Trials.from_trials((), source), part.ids
+    return Trials(columns, source, hyper=tuple(name for name in sorted(part.hyper) if name not in QUANTITIES)), part.ids
 
 
 def _any(column: Column) -> bool:
