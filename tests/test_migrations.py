@@ -21,7 +21,7 @@ from scalelaw.store import Store, load
 from scalelaw.trial import Status, Trial
 from store_contract import DRIVER, trial
 
-HERE = Path(__file__).resolve().parent / "fixtures" / "stores"
+HERE = Path(__file__).resolve().parent / "stores"
 
 
 @pytest.fixture

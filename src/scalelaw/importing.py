@@ -10,8 +10,9 @@ from typing import Any
 
 from .errors import DataError
 from .importers import DEFAULT, FinalRule, Found, Reading, parse_final, parse_mapping, recognise
+from .importers.exported import is_export
 from .notation import HYPERPARAMETERS, SCALES
-from .store import Store, is_store
+from .store import Store, is_store, shown
 from .trial import Origin, Status, Trial, TrialSpec, Value
 
 __all__ = ["Imported", "import_into"]
@@ -53,6 +54,9 @@ def import_into(
 ) -> Imported:
     """Store the runs of files, folders or addresses as trials whose origin is IMPORTED. Doing it twice adds nothing.
 
+    What `scalelaw export` wrote of a store comes back as it was, and its trials keep their origin: with curves, provenance, tags,
+    and what is left out. `mapping`, `final` and `pattern` say nothing there.
+
     A run without a task belongs to the task named after its source. Rows that ask for the same run, which ids, seeds or recipes
     do not tell apart, are taken as repeats of it. A run that had not ended when it was imported is replaced when it has.
 
@@ -70,11 +74,9 @@ def import_into(
     """
     rule = parse_final(final) if isinstance(final, str) else final
     reading = Reading(parse_mapping(mapping) if mapping else {}, (), rule, pattern, on_progress)
-    found: list[tuple[Path, Found]] = []
-    for path in map(Path, paths):
-        if is_store(path):
-            raise DataError("this is a store, or an SQLite file that no importer knows", str(path), "Give runs of another tool")
-        found.append((path, recognise(path).gather(path, reading)))
+    places = list(map(_source, paths))
+    exports = [path for path in places if is_export(path)]
+    found = [(path, recognise(path).gather(path, reading)) for path in places if path not in exports]
     known: list[tuple[str, Mapping[str, Any]]] = []
     added = 0
     with Store(store) as opened:
@@ -84,14 +86,27 @@ def import_into(
             added += len(written)
             known += [(trial.id, origin) for trial, _, origin in trials if trial.id not in written]
         notes = _otherwise(opened, known)
-    tables = [each.table for _, each in found]
-    origins = [origin for _, each in found for origin in each.provenance]
-    rows = sum(len(table) for table in tables)
+        counts = [opened.restore(path) for path in exports]
+    rows = sum(len(each.table) for _, each in found) + sum(read for read, _ in counts)
+    return _told([each for _, each in found], rows, added + sum(new for _, new in counts), notes)
+
+
+def _source(given: str | Path) -> Path:
+    if is_store(given):
+        mend = "Give runs of another tool, or what `scalelaw export STORE -o all.parquet` writes"
+        raise DataError("this is a store, or an SQLite file that no importer knows", shown(given), mend)
+    return Path(given)
+
+
+def _told(found: Sequence[Found], rows: int, added: int, notes: Sequence[str]) -> Imported:
+    """The account of an import."""
+    tables = [each.table for each in found]
+    origins = [origin for each in found for origin in each.provenance]
     return Imported(
         rows=rows,
         added=added,
         known=rows - added,
-        curves=sum(curve is not None for _, each in found for curve in each.curves),
+        curves=sum(curve is not None for each in found for curve in each.curves),
         sampled=sum(bool(origin["sampled"]) for origin in origins),
         ignored=tuple(dict.fromkeys(name for table in tables for name in table.ignored)),
         notes=(*(note for table in tables for note in table.notes), *notes),

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ from .trial import Status, Trial
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Trials", "place"]
+__all__ = ["FILES", "Trials", "place"]
+
+FILES = (".csv", ".parquet", ".jsonl")
 
 IDENTITIES = frozenset(name for name, each in QUANTITIES.items() if each.kind is Kind.IDENTITY)
 
@@ -198,6 +201,12 @@ class Trials:
                 for name, column in self.columns.items()
             }
         )
+
+    def write(self, path: Path) -> None:
+        """Write the table to a file of a kind of `FILES`. Raises OSError."""
+        frame = self.to_frame()
+        writers = (frame.write_csv, frame.write_parquet, frame.write_ndjson)
+        writers[FILES.index(path.suffix.lower())](path)
 
     def rows(self) -> list[dict[str, Any]]:
         """The table as plain dictionaries, missing values None."""

@@ -77,8 +77,7 @@ def _changed(connection: sa.Connection, ids: Sequence[str] | set[str]) -> None:
 
 
 def _known(connection: sa.Connection, ids: Sequence[str], place: str) -> None:
-    for some in rows.chunks(ids):
-        found = set(connection.execute(sa.select(trials.c.id).where(trials.c.id.in_(some))).scalars())
-        missing = next((key for key in some if key not in found), None)
-        if missing is not None:
-            raise UnknownNameError("trial", missing, sorted(found)[:5], place)
+    found = rows.known(connection, ids)
+    missing = next((key for key in ids if key not in found), None)
+    if missing is not None:
+        raise UnknownNameError("trial", missing, sorted(found)[:5], place)

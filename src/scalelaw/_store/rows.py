@@ -24,9 +24,13 @@ __all__ = [
     "find_curve",
     "here",
     "insert",
+    "known",
     "marks",
     "origins",
+    "read_curves",
+    "read_rows",
     "read_trials",
+    "runs",
     "statuses",
     "tell_origin",
     "touch",
@@ -65,7 +69,7 @@ def pack(trial: Trial, source: str | None = None) -> dict[str, Any]:
     }
 
 
-def unpack(row: sa.RowMapping, curve: Curve | None = None) -> Trial:
+def unpack(row: Mapping[Any, Any], curve: Curve | None = None) -> Trial:
     """The inverse of `pack`. The loss of a trial that is left out is not told: it comes back when it is included again."""
     status = Status[row["status"]]
     return Trial(
@@ -157,6 +161,11 @@ def count(connection: sa.Connection) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(trials)).scalar_one()
 
 
+def known(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that there are trials of."""
+    return {key for some in chunks(ids) for key in connection.scalars(sa.select(trials.c.id).where(trials.c.id.in_(some)))}
+
+
 def exclusions(connection: sa.Connection) -> dict[str, str]:
     """Why trials are left out, by id."""
     if "reason" not in here(connection, trials):
@@ -186,6 +195,14 @@ def marks(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[str]]
     return found
 
 
+def runs(connection: sa.Connection, ids: Sequence[str]) -> dict[str, str | None]:
+    """What the runs of imported trials are known by, by id."""
+    if not here(connection, provenance):
+        return {}
+    statement = sa.select(provenance.c.id, provenance.c.run).where(provenance.c.id.in_(ids))
+    return {row.id: row.run for row in connection.execute(statement)}
+
+
 # ---- writing ------------------------------------------------------------------------------------------------------------
 
 
@@ -213,8 +230,12 @@ def _is(column: Any, *names: str) -> sa.ColumnElement[bool]:
     return sa.or_(*(column == sa.literal_column(f"'{name}'") for name in names))
 
 
-def upsert(connection: sa.Connection, found: Iterable[Trial], source: str | None = None) -> Iterator[Trial]:
+def upsert(
+    connection: sa.Connection, found: Iterable[Trial], source: str | Mapping[str, str | None] | None = None
+) -> Iterator[Trial]:
     """Write trials unless a finished one stands there. Yields those that were written, in their order.
+
+    `source` is where they come from: of all, or by id.
 
     A FAILED or LOST one is replaced by whatever came of training it again, and by an import only where that knows better.
     """
@@ -223,7 +244,7 @@ def upsert(connection: sa.Connection, found: Iterable[Trial], source: str | None
         while some:
             first = {trial.id: trial for trial in reversed(some)}  # one statement cannot write a row twice
             now = [trial for trial in some if first[trial.id] is trial]
-            rows = [pack(trial, source) for trial in now]
+            rows = [pack(trial, source.get(trial.id) if isinstance(source, Mapping) else source) for trial in now]
             written = set(connection.execute(statement, rows).scalars()) if rows else set[str]()
             changed = [trial for trial in now if trial.id in written]
             _put_curves(connection, changed)
@@ -256,8 +277,8 @@ def arrive(connection: sa.Connection, trial: Trial, curve: tuple[Any, Any] | Non
     run = None if origin.get("run") is None else f"{origin['importer']}:{trial.spec.task}:{origin['run']}"
     marks: list[str] = []
     if run is not None:
-        known = sa.select(trials.c.id, trials.c.status).join(provenance).where(provenance.c.run == run, trials.c.id != trial.id)
-        for old in connection.execute(known).all():
+        same = sa.select(trials.c.id, trials.c.status).join(provenance).where(provenance.c.run == run, trials.c.id != trial.id)
+        for old in connection.execute(same).all():
             if old.status not in (*REDO, Status.PRUNED.name):
                 return False
             marks += connection.execute(sa.select(tags.c.tag).where(tags.c.id == old.id)).scalars()

@@ -16,20 +16,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from .. import spool
 from ..condition import is_condition, select
 from ..errors import RunError, StoreError, UnknownNameError, near
 from ..trial import Curve, Status, Trial, TrialSpec
-from ..trials import Trials
+from ..trials import FILES, Trials
 from .address import Server, parse
 from .mounts import MOUNTS
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from . import database, notes, packed, postgres, rows, sqlite, waiting
+    from ..importers import exported
+    from . import database, notes, packed, postgres, rows, sqlite, waiting, whole
 else:
 
     class _Late:
@@ -41,8 +40,9 @@ else:
         def __getattr__(self, key: str) -> Any:
             return getattr(importlib.import_module(self._name, __package__), key)
 
-    _LATE = ("notes", "packed", "postgres", "rows", "sqlite", "waiting")
-    notes, packed, postgres, rows, sqlite, waiting = (_Late(f".{name}") for name in _LATE)
+    _LATE = ("notes", "packed", "postgres", "rows", "sqlite", "waiting", "whole")
+    notes, packed, postgres, rows, sqlite, waiting, whole = (_Late(f".{name}") for name in _LATE)
+    exported = _Late("..importers.exported")
 
 __all__ = ["Ingested", "Store", "place_of"]
 
@@ -287,12 +287,19 @@ class Store:
             DataError: a condition that cannot be read. RunError: an id that no trial has, or several.
         """
         with self._transaction() as connection:
-            table, numbers = packed.table(connection, self.name)
-        ids = [f"{each:016x}" for each in numbers.tolist()]
+            table, ids = self._chosen(connection, where if is_condition(where) else None)
         if is_condition(where):
-            return [ids[place] for place in np.flatnonzero(select(where, dict(table.columns), len(table)))] if ids else []
+            return ids
         own = [str(name) for name in table["id"]] if ids else []
         return list(dict.fromkeys(ids[place_of(name.strip(), own, ids)] for name in where.split(",")))
+
+    def _chosen(self, connection: sa.Connection, where: str | None) -> tuple[Trials, list[str]]:
+        """The table of the trials that meet a condition, and their ids."""
+        table, numbers = packed.table(connection, self.name)
+        if where and len(table):
+            mask = select(where, dict(table.columns), len(table))
+            table, numbers = table.where(mask), numbers[mask]
+        return table, [f"{each:016x}" for each in numbers.tolist()]
 
     def tags(self, ids: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
         """The tags of trials by id, sorted; trials without any are not there."""
@@ -326,22 +333,47 @@ class Store:
         with self._transaction() as connection:
             return rows.origins(connection, None if trial_id is None else [trial_id])
 
-    def export(self, path: str | Path) -> int:
-        """Write the table to a .csv, .parquet or .jsonl file; returns the number of rows. Raises StoreError."""
-        path, table = Path(path), self.table()
-        frame = table.to_frame()
-        writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet, ".jsonl": frame.write_ndjson}
-        if path.suffix.lower() not in writers:
-            raise StoreError(f"cannot export to {path.suffix or 'a file without ending'}", str(path), f"Use {', '.join(writers)}")
-        part = path.with_name(f".{path.name}.part")
+    def export(self, path: str | Path, where: str | None = None, *, table: bool = False) -> int:
+        """Write trials to a .csv, .parquet or .jsonl file, with all that is known of them; returns how many.
+
+        The file has a row per trial with the columns of `table`, and is DATA for every command. Beside them it holds the trial,
+        its curve, its provenance, its tags and why it is left out; `import_into` brings all of it back, to the bit.
+
+        Args:
+            path: the file; replaced when all is written.
+            where: only the trials that meet this condition.
+            table: the table and nothing else.
+
+        Raises:
+            StoreError: the file cannot be written. DataError: the condition cannot be read.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in FILES:
+            raise StoreError(f"cannot export to {path.suffix or 'a file without ending'}", str(path), f"Use {', '.join(FILES)}")
+        part = path.with_name(f".{path.stem}.part{path.suffix}")
         try:
-            writers[path.suffix.lower()](part)
+            with self._transaction() as connection:
+                found, ids = self._chosen(connection, where)
+                if table:
+                    found.write(part)
+                else:
+                    whole.write(connection, part, found, ids)
             part.replace(path)
         except OSError as error:
+            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
+        finally:
             with contextlib.suppress(OSError):
                 part.unlink()
-            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
-        return len(table)
+        return len(found)
+
+    def restore(self, path: str | Path) -> tuple[int, int]:
+        """Read trials from a file that `export` wrote, in one transaction: how many, and how many of them were not there yet.
+
+        Raises:
+            DataError: the file is no export, or a row of it holds no trial; nothing is written then.
+        """
+        with self._transaction() as connection:
+            return whole.restore(connection, exported.records(Path(path)))
 
 
 def place_of(run: str, known: Sequence[str], other: Sequence[str] = ()) -> int:

@@ -1,6 +1,10 @@
-"""`scalelaw export`: the trials as a table."""
+"""`scalelaw export`: the trials as a file."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from ._files import replacing
 from ._json import emit
@@ -10,6 +14,7 @@ from ._screen import ignored, say
 __all__ = ["export"]
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
+_Table = Annotated[bool, typer.Option("--table", help="Of a store only the table: no curves, provenance and exact settings.")]
 
 
 def export(
@@ -19,26 +24,31 @@ def export(
     where: Where = None,
     mapping: Map = None,
     outcome: Outcome = None,
+    table: _Table = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write DATA as one table: CSV, Parquet or JSONL, with columns under their common names.
 
+    Of a store it also holds the trials as they are, with their curves, tags and provenance; `scalelaw import` brings them back.
+    --map and --outcome, which rename columns, ask for the table alone.
+
     Example: scalelaw export study.db -o trials.parquet
     """
+    from ..store import Store, is_store
+
     new(output, SUFFIXES, force)
     trials = read(data, mapping, where, outcome)
-    frame = trials.to_frame()
+    whole = is_store(data) and not (table or mapping or outcome)
     with replacing(output) as path:
-        match output.suffix.lower():
-            case ".csv":
-                frame.write_csv(path)
-            case ".parquet":
-                frame.write_parquet(path)
-            case _:
-                frame.write_ndjson(path)
+        if whole:
+            with Store(data, read_only=True) as store:
+                store.export(path, where)
+        else:
+            trials.write(path)
     if as_json:
-        emit({"output": str(output), "trials": len(trials), "columns": list(trials.columns)})
+        emit({"output": str(output), "trials": len(trials), "columns": list(trials.columns), "whole": whole})
         return
-    say(f"Wrote {len(trials)} trials with {len(trials.columns)} columns to {output}.")
+    also = ", and all that the store knows of them" if whole else ""
+    say(f"Wrote {len(trials)} trials with {len(trials.columns)} columns{also} to {output}.")
     ignored(trials)
