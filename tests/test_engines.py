@@ -178,6 +178,18 @@ def test_a_batch_for_which_nobody_waits_is_not_trained(tmp_path: Path) -> None:
     assert not list(spool.scan(tmp_path))
 
 
+def test_a_new_driver_ends_the_attempts_of_one_that_was_killed(tmp_path: Path) -> None:
+    stale = spool.enlist(tmp_path)
+    half = tmp_path / ".a.1.2.part"
+    half.touch()
+    with FuturesPool(Hand(), Resources(max_parallel=1), None, own=False) as pool:
+        pool.submit(batch(1), tmp_path)
+        pool.submit(batch(2), tmp_path)
+        assert spool.finished(tmp_path, stale) is None
+        assert len(list(tmp_path.glob(".*.attempt.part"))) == 2, "its own go on"
+    assert half.exists(), "what a worker is writing is left alone"
+
+
 def test_attempts_that_a_killed_driver_leaves_are_swept(tmp_path: Path) -> None:
     spool.enlist(tmp_path / "spool")
     spool.mark(tmp_path / "spool")

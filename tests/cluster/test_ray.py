@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import TRIALS, Drives
+from driving import TRIALS, Drives, devices
 from processes import within
 from ray_nodes import ALONE, RayNodes
 
@@ -47,8 +47,12 @@ def test_the_contract_and_what_is_told(nodes: RayNodes, tmp_path: Path) -> None:
         assert signal.getsignal(signal.SIGTERM) is handler, "the driver keeps its signals"
     with pytest.raises(InputError, match=r"no node of the Ray cluster has 2 cores.*The largest has 1 cores"):
         engines["ray"].open(Resources(cpus=2), options)
-    with pytest.raises(InputError, match=r"has 1 cores and 1 GPUs"):
-        engines["ray"].open(Resources(gpus=1), options)
+    with pytest.raises(InputError, match=r"has 1 cores and 2 GPUs.*The largest has 1 cores, 1 GPUs"):
+        engines["ray"].open(Resources(gpus=2), options)
+    with engines["ray"].open(Resources(cpus=0.25, gpus=0.5), options) as pool:
+        assert pool.capacity() == 4, "two share the GPU of each node"
+    # Nodes have a GPU as far as Ray can see; which one a batch uses is Ray's to say.
+    assert devices(tmp_path / "study.db", "ray", options, Resources(cpus=0.5, gpus=0.5)) == {"0"}
 
 
 def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: RayNodes, tmp_path: Path, drives: Drives) -> None:

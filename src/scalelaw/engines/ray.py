@@ -86,7 +86,7 @@ class RayPool(RemotePool):
 
     def __init__(self, ray: Any, resources: Resources, own: bool, autoscale: bool = False) -> None:
         super().__init__(resources.max_parallel)
-        gpus = resources.gpus or float(resources.device == "gpu")
+        gpus = float(resources.gpus or resources.device == "gpu")
         self.needs = {"CPU": resources.cpus, "GPU": gpus, "memory": resources.memory or 0.0}
         self._ray, self._own, self._autoscale = ray, own, autoscale
         self._environment = remote_environment(resources.device, resources.cpus, gpus)

@@ -80,7 +80,7 @@ class Slurm(Engine):
             submitit = importlib.import_module("submitit")
         except ModuleNotFoundError as error:
             raise MissingExtraError("submitit", "slurm", "the engine slurm") from error
-        gpus = resources.gpus or float(resources.device == "gpu")
+        gpus = float(resources.gpus or resources.device == "gpu")
         if not gpus.is_integer() and "gres" not in asked:
             mend = "Ask for whole ones, or for a share where the cluster has them: --option gres=shard:1"
             raise InputError("SLURM gives whole GPUs", "--gpus", mend)
