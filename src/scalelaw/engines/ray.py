@@ -40,7 +40,7 @@ class Ray(Engine):
     options = MappingProxyType(
         {
             "address": "the cluster's head, as host:port; auto finds the one of this machine, local starts one  [default: auto]",
-            "send": "folders to send to the nodes for import, separated by commas; scalelaw sends scalelaw itself",
+            "send": "packages to send to the nodes, as folders separated by commas; scalelaw sends scalelaw itself",
             "autoscale": "yes waits for nodes that are not there yet  [default: no]",
         }
     )
