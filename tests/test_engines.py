@@ -62,7 +62,7 @@ class Hand:
 
 def test_no_more_batches_are_handed_on_than_was_allowed(tmp_path: Path) -> None:
     hand = Hand()
-    with FuturesPool(hand, Resources(max_parallel=2), None, own=False) as pool:
+    with FuturesPool(hand, Resources(max_parallel=2)) as pool:
         assert pool.capacity() <= 2
         futures = [pool.submit(batch(seed), tmp_path) for seed in range(5)]
         assert len(hand.futures) == 2
@@ -76,7 +76,7 @@ def test_no_more_batches_are_handed_on_than_was_allowed(tmp_path: Path) -> None:
 
 def test_closing_ends_every_future_and_forgets_every_attempt(tmp_path: Path) -> None:
     hand = Hand()
-    pool = FuturesPool(hand, Resources(max_parallel=1), None, own=False)
+    pool = FuturesPool(hand, Resources(max_parallel=1))
     running, waiting = pool.submit(batch(1), tmp_path), pool.submit(batch(2), tmp_path)
     pool.close()
     assert waiting.cancelled()
@@ -90,7 +90,7 @@ def test_closing_ends_every_future_and_forgets_every_attempt(tmp_path: Path) -> 
 
 def test_draining_waits_for_what_is_trained_and_drops_what_waits(tmp_path: Path) -> None:
     hand = Hand()
-    pool = FuturesPool(hand, Resources(max_parallel=1), None, own=False)
+    pool = FuturesPool(hand, Resources(max_parallel=1))
     running, waiting = pool.submit(batch(1), tmp_path), pool.submit(batch(2), tmp_path)
     threading.Timer(0.1, lambda: hand.futures[0].set_result({"trials": ["a"], "results": []})).start()
     pool.drain(30)
@@ -116,7 +116,7 @@ def test_what_a_worker_says_becomes_what_the_driver_is_told(
     tmp_path: Path, answer: dict[str, Any] | Exception, expected: type[Exception]
 ) -> None:
     hand = Hand()
-    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+    with FuturesPool(hand, Resources(max_parallel=1)) as pool:
         future = pool.submit(batch(1), tmp_path)
         if isinstance(answer, Exception):
             hand.futures[0].set_exception(answer)
@@ -127,7 +127,7 @@ def test_what_a_worker_says_becomes_what_the_driver_is_told(
 
 def test_a_failure_after_a_success_is_of_that_worker_alone(tmp_path: Path) -> None:
     hand = Hand()
-    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+    with FuturesPool(hand, Resources(max_parallel=1)) as pool:
         first = pool.submit(batch(1), tmp_path)
         hand.futures[0].set_result({"trials": ["a"], "results": []})
         assert first.result(1) == ("a",)
@@ -142,7 +142,7 @@ def test_results_of_a_worker_that_does_not_see_the_spool_are_written_here(tmp_pa
     own = tmp_path / "worker"
     spool.write(own, trial)
     text = next(spool.scan(own)).read_text(encoding="utf-8")
-    with FuturesPool(hand, Resources(max_parallel=1), None, own=False) as pool:
+    with FuturesPool(hand, Resources(max_parallel=1)) as pool:
         future = pool.submit(batch(1), tmp_path / "spool")
         hand.futures[0].set_result({"trials": [trial.id], "results": [text]})
         assert future.result(1) == (trial.id,)
@@ -176,6 +176,18 @@ def test_a_batch_for_which_nobody_waits_is_not_trained(tmp_path: Path) -> None:
     spool.retire(tmp_path, attempt)
     assert work({**tiny(1e-3).message, "attempt": attempt}, str(tmp_path), token)["trials"] == []
     assert not list(spool.scan(tmp_path))
+
+
+def test_a_new_driver_ends_the_attempts_of_one_that_was_killed(tmp_path: Path) -> None:
+    stale = spool.enlist(tmp_path)
+    half = tmp_path / ".a.1.2.part"
+    half.touch()
+    with FuturesPool(Hand(), Resources(max_parallel=1)) as pool:
+        pool.submit(batch(1), tmp_path)
+        pool.submit(batch(2), tmp_path)
+        assert spool.finished(tmp_path, stale) is None
+        assert len(list(tmp_path.glob(".*.attempt.part"))) == 2, "its own go on"
+    assert half.exists(), "what a worker is writing is left alone"
 
 
 def test_attempts_that_a_killed_driver_leaves_are_swept(tmp_path: Path) -> None:
@@ -219,6 +231,40 @@ def test_an_executor_can_be_named(tmp_path: Path) -> None:
     with engines["futures"].open(Resources(), {"executor": f"{__name__}:make", "workers": "3"}) as pool:
         assert pool.capacity() == 3
         pool.submit(batch(1), tmp_path)
+
+
+def spawned() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def own(body: str, folder: Path) -> Batch:
+    """A batch of one trial of a function."""
+    (folder / "own.py").write_text(
+        f"import os, signal, time\ndef train(spec, report):\n    {body}\n    return 1.0\n", encoding="utf-8"
+    )
+    return Batch(batch(1).specs, trainer={"function": f"{folder / 'own.py'}:train"})
+
+
+def test_a_process_pool_that_breaks_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dies = own("os.path.exists('died') or (open('died', 'w').close(), os.kill(os.getpid(), signal.SIGKILL))", tmp_path)
+    with engines["futures"].open(Resources(), {"executor": f"{__name__}:spawned"}) as pool:
+        error = pool.submit(dies, tmp_path / "spool").exception(60)
+        assert isinstance(error, WorkerLostError), error
+        assert "lost a worker" in str(error)
+        assert pool.submit(dies, tmp_path / "spool").result(60) == (dies.specs[0].id,)
+
+
+def test_closing_a_process_pool_does_not_wait_for_what_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sleeps = own("open('begun', 'w').close(); time.sleep(600)", tmp_path)
+    with engines["futures"].open(Resources(), {"executor": f"{__name__}:spawned"}) as pool:
+        future = pool.submit(sleeps, tmp_path / "spool")
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
+    assert isinstance(future.exception(0), WorkerLostError)
 
 
 @pytest.mark.parametrize(
@@ -387,6 +433,13 @@ def test_an_array_holds_every_batch_once_in_even_shares(works: list[float], most
     assert len(groups) >= min(len(works), most, room), "as many as run at once, where there are so many batches"
     loads = [sum(job.batch.work for job in group) for group in groups]
     assert max(loads) <= sum(loads) / len(loads) + max(works) + 1
+
+
+def test_somebody_s_own_runs_have_a_job_each() -> None:
+    own = [Job(Batch(batch(place).specs, 2e10, trainer={"function": "f"}), Path(), {}) for place in range(30)]
+    assert [len(group) for group in packed(own, 1000, 4)] == [1] * 30
+    assert len(packed(own, 7, 4)) == 7
+    assert len(packed([Job(batch(place, work=2e10), Path(), {}) for place in range(30)], 1000, 4)) == 4
 
 
 @pytest.mark.parametrize(

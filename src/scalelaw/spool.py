@@ -21,6 +21,7 @@ from .errors import StoreError
 from .trial import Trial
 
 __all__ = [
+    "abandon",
     "checkpoints",
     "enlist",
     "finish",
@@ -40,6 +41,7 @@ __all__ = [
 
 SUFFIX = ".trial.json"
 TOKEN = "token"
+NOTE = ".attempt.part"  # ends so that `sweep` finds what a killed driver leaves
 
 
 def write(folder: Path, trial: Trial) -> Path:
@@ -116,8 +118,15 @@ def retire(folder: Path, attempt: str) -> None:
         _note(folder, attempt).unlink()
 
 
+def abandon(folder: Path) -> None:
+    """End every attempt: those of drivers that were killed, whose workers may be at work. For the only driver there is."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".*{NOTE}"):
+            path.unlink(missing_ok=True)
+
+
 def _note(folder: Path, attempt: str) -> Path:
-    return folder / f".{attempt}.part"  # named so that `sweep` finds what a killed driver leaves
+    return folder / f".{attempt}{NOTE}"
 
 
 def _write(folder: Path, name: str, text: str) -> Path:

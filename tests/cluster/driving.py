@@ -16,7 +16,11 @@ from typing import Any
 
 from processes import within
 
-__all__ = ["TRIALS", "Drive", "Drives"]
+from scalelaw.engines import Resources
+from scalelaw.run import run
+from scalelaw.study import Grid, Study
+
+__all__ = ["TRIALS", "Drive", "Drives", "devices"]
 
 # Says what happens, a JSON object per line.
 DRIVER = """
@@ -139,3 +143,12 @@ class Drive:
 
 
 Drives = Callable[..., Drive]
+
+
+def devices(store: Path, engine: str, options: Mapping[str, str], resources: Resources) -> set[str]:
+    """The GPUs that a few trials are given, as CUDA_VISIBLE_DEVICES names them."""
+    log = store.with_suffix(".log")
+    grid = Grid({"parameters": (1000,)}, {"learning_rate": (1e-3, 1e-2)}, (0, 1))
+    study = Study("s", "logged", (grid,), task_options={"log": str(log)}, trainer={"function": TRAINER})
+    assert run(study, store, engine=engine, options=options, resources=resources, batch=2).complete
+    return {line.split()[3] for line in log.read_text(encoding="ascii").splitlines()}

@@ -24,4 +24,4 @@ def train(spec: Any, report: Any) -> float:
 def tell(log: str, what: str, key: str) -> None:
     """A line of a few bytes, which the system appends as a whole."""
     with Path(log).open("ab", buffering=0) as stream:
-        stream.write(f"{what} {key} {os.getpid()}\n".encode())
+        stream.write(f"{what} {key} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n".encode())

@@ -49,7 +49,7 @@ class RayNodes:
                     *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"),
                     *(
                         f"--num-cpus={self.cpus}",
-                        "--num-gpus=0",
+                        "--num-gpus=1",
                         f"--object-store-memory={MEMORY}",
                         "--node-ip-address=127.0.0.1",
                     ),

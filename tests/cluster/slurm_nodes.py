@@ -76,12 +76,16 @@ class SlurmNodes:
             (self.folder / name).mkdir(parents=True)
         host = socket.gethostname().split(".")[0]
         lines = [
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=1 RealMemory=1000" for node in NODES
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=1 RealMemory=1000 Gres=gpu:1"
+            for node in NODES
         ]
         (self.folder / "slurm.conf").write_text(
             CONFIGURATION.format(host=host, run=self.folder, port=free_port(), nodes="\n".join(lines), names=",".join(NODES)),
             encoding="utf-8",
         )
+        # A GPU each, as far as SLURM can see.
+        gpus = [f"NodeName={node} Name=gpu File=/dev/null" for node in NODES]
+        (self.folder / "gres.conf").write_text("\n".join([*gpus, ""]), encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o600)

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import TRIALS, Drives
+from driving import TRIALS, Drives, devices
 from processes import within
 from ray_nodes import ALONE, RayNodes
 
 from scalelaw.engines import Resources, engines
 from scalelaw.errors import InputError
+from scalelaw.run import run
 from scalelaw.store import load
+from scalelaw.study import Grid, Study
 from scalelaw.testing.engines import check_engine
 
 pytestmark = pytest.mark.cluster
@@ -47,8 +49,24 @@ def test_the_contract_and_what_is_told(nodes: RayNodes, tmp_path: Path) -> None:
         assert signal.getsignal(signal.SIGTERM) is handler, "the driver keeps its signals"
     with pytest.raises(InputError, match=r"no node of the Ray cluster has 2 cores.*The largest has 1 cores"):
         engines["ray"].open(Resources(cpus=2), options)
-    with pytest.raises(InputError, match=r"has 1 cores and 1 GPUs"):
-        engines["ray"].open(Resources(gpus=1), options)
+    with pytest.raises(InputError, match=r"has 1 cores and 2 GPUs.*The largest has 1 cores, 1 GPUs"):
+        engines["ray"].open(Resources(gpus=2), options)
+    with engines["ray"].open(Resources(cpus=0.25, gpus=0.5), options) as pool:
+        assert pool.capacity() == 4, "two share the GPU of each node"
+    # Nodes have a GPU as far as Ray can see; which one a batch uses is Ray's to say.
+    assert devices(tmp_path / "study.db", "ray", options, Resources(cpus=0.5, gpus=0.5)) == {"0"}
+
+
+def test_code_is_sent_to_the_nodes(nodes: RayNodes, tmp_path: Path) -> None:
+    folder = tmp_path / "sent_away"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("def train(spec, report):\n    return 1.0\n", encoding="utf-8")
+    grid = Grid({"parameters": (1000,)}, {"learning_rate": (1e-3, 1e-2)})
+    study = Study("s", "sent", (grid,), trainer={"function": "sent_away:train"})
+    options = {"address": nodes.address, "send": f"scalelaw,{folder}"}
+    assert run(study, tmp_path / "study.db", engine="ray", options=options).complete
+    with pytest.raises(InputError, match="is not a folder"):
+        engines["ray"].open(Resources(), {"address": nodes.address, "send": "no_such_folder"})
 
 
 def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: RayNodes, tmp_path: Path, drives: Drives) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import TRIALS, Drives
+from driving import TRIALS, Drives, devices
 from processes import kill, within
 from slurm_nodes import SlurmNodes, missing
 
@@ -41,6 +41,8 @@ def test_the_contract_and_what_is_told(nodes: SlurmNodes, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["spool"], "no file of a job is left"
     with slurm.open(Resources(), {}) as pool:
         assert pool.capacity() == 2
+    # Nodes have a GPU as far as SLURM can see; which one a batch uses is SLURM's to say.
+    assert devices(tmp_path / "study.db", "slurm", {}, Resources(gpus=1)) == {"0"}
     with pytest.raises(InputError, match=r"no partition 'wrok'\. Did you mean 'work'\? Known: work"):
         slurm.open(Resources(), {"partition": "wrok"})
     with pytest.raises(InputError, match=r"'soon' is no time limit"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, ScalelawError, StoreError, WorkerLostError, one_line
-from ..spool import enlist, mark, receive, retire
+from ..spool import abandon, enlist, mark, receive, retire
 from ._base import Batch, Pool
 
 __all__ = ["Job", "RemotePool", "call", "explain", "whereabouts"]
@@ -69,6 +69,9 @@ class RemotePool(Pool):
         with self._changed:
             if not self._open:
                 raise ScalelawError("the engine is closed")
+            if spool not in self._tokens:  # before the first attempt of our own
+                abandon(spool)
+                self._tokens[spool] = mark(spool)
             job = Job(batch, spool, {**batch.message, "attempt": enlist(spool)})
             self._waiting.append(job)
         self._advance()
@@ -99,9 +102,7 @@ class RemotePool(Pool):
         self.cancel()
 
     def token(self, folder: Path) -> str:
-        """What tells a worker that it sees this spool. Raises StoreError."""
-        if folder not in self._tokens:
-            self._tokens[folder] = mark(folder)
+        """What tells a worker that it sees this spool, to which a batch was submitted."""
         return self._tokens[folder]
 
     def _advance(self) -> None:

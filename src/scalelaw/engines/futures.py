@@ -6,11 +6,13 @@ executor may give a batch to another worker when one is lost (Dask does): it goe
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -63,10 +65,11 @@ class Futures(Engine):
             what = "two executors are named" if named else "no executor is named"
             raise InputError(what, "--option", "Give --option executor=package.module:factory or --option dask=tcp://host:8786")
         if self._executor is not None:
-            return FuturesPool(self._executor, resources, workers, own=False)
-        executor = _dask(asked["dask"]) if "dask" in asked else _made(asked["executor"])
+            return FuturesPool(self._executor, resources, workers)
+        make = functools.partial(_dask, asked["dask"]) if "dask" in asked else functools.partial(_made, asked["executor"])
+        executor = make()
         try:
-            return FuturesPool(executor, resources, workers, own=True)
+            return FuturesPool(executor, resources, workers, make)
         except InputError:
             _close(executor)
             raise
@@ -79,13 +82,15 @@ class FuturesPool(RemotePool):
         executor: what has `submit`.
         resources: of each batch.
         workers: batches at once; None asks the executor.
-        own: whether to shut it down at the end.
+        make: makes another where one has broken. An executor that was made so is shut down at the end; one that was given is not.
     """
 
-    def __init__(self, executor: Any, resources: Resources, workers: int | None, own: bool) -> None:
+    def __init__(
+        self, executor: Any, resources: Resources, workers: int | None = None, make: Callable[[], Any] | None = None
+    ) -> None:
         super().__init__(resources.max_parallel)
         self._submit = submitting(executor, resources)
-        self._executor, self._own, self._workers, self._resources = executor, own, workers, resources
+        self._executor, self._make, self._workers, self._resources = executor, make, workers, resources
         self._environment = remote_environment(resources.device, resources.cpus, resources.gpus)
         self._driver = whereabouts()
         self._last = 1
@@ -99,24 +104,38 @@ class FuturesPool(RemotePool):
     def close(self) -> None:
         """Cancel, and shut the executor down where it was made here."""
         super().close()
-        if self._own:
+        if self._make is not None:
             _close(self._executor)
 
     def _start(self, job: Job) -> None:
-        folder, token = str(job.folder.absolute()), self.token(job.folder)
+        asked = (self._environment, self._driver, job.message, str(job.folder.absolute()), self.token(job.folder))
+        submit = self._submit
         try:
-            job.handle = self._submit(call, self._environment, self._driver, job.message, folder, token)
+            job.handle = submit(call, *asked)
         except RuntimeError as error:  # a process pool one of whose workers has died takes nothing any more
-            raise EngineError(f"the executor takes no batch ({one_line(error)})") from error
+            if self._make is None:
+                mend = "Give a new one and run again; nothing finished is lost"
+                raise EngineError(f"the executor takes no batch ({one_line(error)}). {mend}.") from error
+            job.handle = self._anew(submit)(call, *asked)
         job.handle.add_done_callback(lambda done: self._receive(job, done))
 
     def _stop(self, jobs: Collection[Job]) -> None:
         for job in jobs:
             if job.handle is not None:
                 job.handle.cancel()
-        kill = getattr(self._executor, "kill_workers", None)  # what a process pool trains cannot be cancelled
-        if self._own and kill is not None:
-            kill()
+        if self._make is not None:
+            _kill(self._executor)
+
+    def _anew(self, broken: Callable[..., Any]) -> Callable[..., Any]:
+        """The submit of another executor in place of the one that is broken; made once, whoever sees it."""
+        assert self._make is not None
+        with self._changed:
+            if self._submit is broken:
+                # Not waited for: the thread in which it breaks may be this one.
+                _close(self._executor, wait=False)
+                self._executor = self._make()
+                self._submit = submitting(self._executor, self._resources)
+            return self._submit
 
     def _receive(self, job: Job, done: Any) -> None:
         if done.cancelled():
@@ -184,12 +203,19 @@ def _made(text: str) -> Any:
     return factory()
 
 
-def _close(executor: Any) -> None:
+def _close(executor: Any, wait: bool = True) -> None:
     shutdown = getattr(executor, "shutdown", None)
     if type(executor).__module__.startswith("distributed."):
         executor.close()  # a client's shutdown would end the whole cluster
     elif callable(shutdown):
-        shutdown()
+        shutdown(wait=wait)
+
+
+def _kill(executor: Any) -> None:
+    """End the processes of a process pool: what they train cannot be cancelled."""
+    if isinstance(executor, ProcessPoolExecutor):
+        for process in list((getattr(executor, "_processes", None) or {}).values()):
+            process.kill()
 
 
 def _told(executor: Any) -> int | None:

@@ -40,7 +40,7 @@ class Ray(Engine):
     options = MappingProxyType(
         {
             "address": "the cluster's head, as host:port; auto finds the one of this machine, local starts one  [default: auto]",
-            "send": "folders to send to the nodes for import, separated by commas; scalelaw sends scalelaw itself",
+            "send": "packages to send to the nodes, as folders separated by commas; scalelaw sends scalelaw itself",
             "autoscale": "yes waits for nodes that are not there yet  [default: no]",
         }
     )
@@ -86,7 +86,7 @@ class RayPool(RemotePool):
 
     def __init__(self, ray: Any, resources: Resources, own: bool, autoscale: bool = False) -> None:
         super().__init__(resources.max_parallel)
-        gpus = resources.gpus or float(resources.device == "gpu")
+        gpus = float(resources.gpus or resources.device == "gpu")
         self.needs = {"CPU": resources.cpus, "GPU": gpus, "memory": resources.memory or 0.0}
         self._ray, self._own, self._autoscale = ray, own, autoscale
         self._environment = remote_environment(resources.device, resources.cpus, gpus)

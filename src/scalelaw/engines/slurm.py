@@ -30,8 +30,8 @@ from ._slurm import GONE, Partition, State, jobs, minutes, partition, told
 
 __all__ = ["Slurm", "SlurmPool", "Work", "packed"]
 
-# Starting a job and importing JAX take some seconds: an element of an array trains for about a minute where there are enough
-# batches to occupy every node all the same. In the FLOPs of a core.
+# Starting a job and importing JAX take some seconds: an element of an array trains scalelaw's own networks for about a minute,
+# where there are enough batches to occupy every node all the same. In the FLOPs of a core.
 JOB_WORK = 6e12
 GATHER_SECONDS = 0.3  # batches that are submitted together become one array
 POLL_SECONDS = 2.0
@@ -80,7 +80,7 @@ class Slurm(Engine):
             submitit = importlib.import_module("submitit")
         except ModuleNotFoundError as error:
             raise MissingExtraError("submitit", "slurm", "the engine slurm") from error
-        gpus = resources.gpus or float(resources.device == "gpu")
+        gpus = float(resources.gpus or resources.device == "gpu")
         if not gpus.is_integer() and "gres" not in asked:
             mend = "Ask for whole ones, or for a share where the cluster has them: --option gres=shard:1"
             raise InputError("SLURM gives whole GPUs", "--gpus", mend)
@@ -315,17 +315,19 @@ class Work:
 def packed(jobs: Sequence[Job], most: int, room: int) -> list[list[Job]]:
     """Share batches out among elements of an array, the costliest first, each to the one with the least to do.
 
+    A batch of a trainer that is not scalelaw's own has an element to itself: what it takes besides FLOPs is not known.
+
     Args:
         jobs: the batches. most: elements at most. room: how many elements run at once.
     """
-    work = math.fsum(job.batch.work for job in jobs)
-    count = min(len(jobs), most, max(room, math.ceil(work / JOB_WORK)))
+    works = {job: max(job.batch.work, JOB_WORK) if job.batch.trainer else job.batch.work for job in jobs}
+    count = min(len(jobs), most, max(room, math.ceil(math.fsum(works.values()) / JOB_WORK)))
     groups: list[list[Job]] = [[] for _ in range(count)]
     load = [(0.0, 0, place) for place in range(count)]
-    for job in sorted(jobs, key=lambda each: -each.batch.work):
+    for job in sorted(jobs, key=lambda each: -works[each]):
         done, held, place = heapq.heappop(load)
         groups[place].append(job)
-        heapq.heappush(load, (done + job.batch.work, held + 1, place))
+        heapq.heappush(load, (done + works[job], held + 1, place))
     return groups
 
 
