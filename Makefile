@@ -63,7 +63,7 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
 	@touch $@
 
-# PyTorch and what builds on it: 1.2 GB, which nothing but the templates in examples/ needs.
+# PyTorch and what builds on it, with scalelaw: 2 GB, which nothing but the templates in examples/ needs.
 $(TORCH)/.made: pyproject.toml
 	@$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 transformers accelerate lightning pytest -e '.[train]'

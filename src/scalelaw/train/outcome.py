@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..trial import Curve, Status
 
-__all__ = ["Probe", "above_noise", "curve", "judge", "judge_reports", "points"]
+__all__ = ["Probe", "curve", "judge", "judge_reports", "points"]
 
 CURVE_POINTS = 100
 CHANCE_SHARE = 0.02
@@ -117,7 +117,7 @@ def judge_reports(
         end: the run's loss. count: of how many reports it is the mean; 0 for a loss that was measured apart.
         noise: standard deviation of one report, in ln loss.
         start: the loss before the first step; None takes the first report, where it came within the first 5 % of the steps, and
-            asks that the end be above it beyond its own noise as well, see `above_noise`.
+            asks that the end be above it beyond its own noise as well, see `_above_noise`.
         chance_loss: what calling every class equally likely costs; None leaves rule 3 out.
 
     Rule 3 knows no outputs here: a run was thrown where a report rose 25 % above the start or above chance, whichever is more, or
@@ -125,19 +125,19 @@ def judge_reports(
     """
     factor = 1 + ABOVE
     if start is None and steps and steps[0] <= max(START_SHARE * steps[-1], 1):
-        start, factor = losses[0], factor * above_noise(noise, count)
+        start, factor = losses[0], factor * _above_noise(noise, count)
     above = start is not None and 0 < factor * start < end
     at_chance = chance_loss is not None and end > (1 - CHANCE_SHARE) * chance_loss
     if chance_loss is not None and at_chance and losses:
         rose = max(losses) > (1 + ROSE) * max(start or 0.0, chance_loss)
-        left = min(losses[len(losses) // 2 :]) * above_noise(noise) < (1 - 2 * CHANCE_SHARE) * chance_loss
+        left = min(losses[len(losses) // 2 :]) * _above_noise(noise) < (1 - 2 * CHANCE_SHARE) * chance_loss
         above = above or rose or left
     if above:
         return {"status": Status.DIVERGED, "diverged_step": steps[-1] if steps else None, "last_loss": end}
     return {"status": Status.COMPLETE, "loss": end, "at_chance": at_chance}
 
 
-def above_noise(noise: float, count: int = 0) -> float:
+def _above_noise(noise: float, count: int = 0) -> float:
     """The factor by which a loss must exceed one report's to be above it for sure: four standard deviations of the difference.
 
     Args:

@@ -68,15 +68,6 @@ class Course:
             total, count = total + weight * loss, count + weight
         return total / count, count
 
-    def above(self, bar: float) -> tuple[int, int]:
-        """Since which step every report is above `bar`: that of the last one that is not; and how many there are since."""
-        count = 0
-        for step, loss, weight in zip(reversed(self._steps), reversed(self._losses), reversed(self._counts), strict=True):
-            if loss <= bar:
-                return step, count
-            count += weight
-        return 0, count
-
     def noise(self) -> float:
         """Standard deviation of one report in ln loss, by the differences of neighbours: what moves in between is counted in.
 

@@ -24,7 +24,6 @@ __all__ = ["Record", "Report", "Stopped"]
 
 # A trial's metrics are kept by name, the last value of each.
 MOST_METRICS = 1000
-LOOKS = 100
 _OWN = (*GIVEN, "loss", "initial_loss", "chance_loss")
 _NO_METRIC = (*_OWN, "step", "final", "id", "metrics")
 
@@ -52,7 +51,7 @@ class Record:
         self._began = time.monotonic()
         share = rules.halving if order.shared else None
         self._rungs = None if share is None else Rungs(spool.rungs(order.folder), spec, share)
-        self._rung = self._looked = 0
+        self._rung = 0
 
     # ---- while it trains ----------------------------------------------------------------------------------------------
 
@@ -83,7 +82,8 @@ class Record:
             self._diverged(at)
         else:
             self.course.add(at, value)
-            self._look(at)
+            if self.rules.stop and hopeless(self.course):
+                self._diverged(at)
             self._halve(at)
         if self.left() < 0:
             self.late()
@@ -99,15 +99,6 @@ class Record:
     def _diverged(self, step: int | None) -> None:
         last = self.course.last
         self._decide({"status": Status.DIVERGED, "diverged_step": step, "last_loss": None if last is None else last[1]})
-
-    def _look(self, step: int) -> None:
-        """Stop a run that is certain to diverge; a hundred looks in a run are enough."""
-        steps = self.spec.scale.get("steps")
-        if not self.rules.stop or not isinstance(steps, int | float) or abs(step - self._looked) < steps / LOOKS:
-            return
-        self._looked = step
-        if hopeless(self.course, float(steps)):
-            self._diverged(step)
 
     def _halve(self, step: int) -> None:
         """Stop the run where it is not among the best of its size; a rung at its end would save nothing."""
