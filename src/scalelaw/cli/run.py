@@ -74,6 +74,7 @@ def run(
         raise InputError("these belong to --until", "--target, --budget", 'Add --until "regret < 0.2 %"')
     summary, ended = None, None
     options: dict[str, Any] = {"engine": engine, "max_parallel": max_parallel, "device": device, "witnesses": witnesses}
+    _network(storage, as_json)
     try:
         with watching(quiet=as_json) as watch:
             if until is None:
@@ -94,6 +95,17 @@ def run(
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
         raise typer.Exit(1)
+
+
+def _network(storage: str, quiet: bool) -> None:
+    """Say once what a store on a network file system is like."""
+    from .._store.address import parse
+    from .._store.mounts import MOUNTS, network
+
+    place = parse(storage)
+    kind = network(place, MOUNTS) if isinstance(place, Path) else None
+    if kind is not None and not quiet:
+        note(f"{storage} lies on a network file system ({kind}): it is written without a log, by one scalelaw run at a time.")
 
 
 def _loop(
