@@ -1,9 +1,9 @@
 """`python -m benchmarks.store [--sizes 1000 10000 100000] [--largest]`: what a store costs, against how many trials it holds.
 
 Each trial has a curve of 100 points. `ingest` reads result files as a driver does, in a process that does only this: its memory
-is the driver's. `put` writes the same trials into a new store, ten thousand a call. `list`, `filter` and `statuses` open the store, read
-and close it; `trials` is the command line with a filter, from its start to its end. Seconds are wall clock, one after the other;
-those of reading are the lowest of three.
+is the driver's. `put` writes the same trials into a new store, ten thousand a call. `list`, `filter` and `statuses` open the
+store, read and close it; `trials` is the command line with a filter, from its start to its end. Seconds are wall clock, one after
+the other; those of reading are the lowest of three.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def measure(count: int, folder: Path) -> str:
 
     shown, found = timed(listing, 3), timed(lambda: load(path, where=FILTER), 3)
     ended = timed(statuses, 3)
-    command = [sys.executable, "-m", "scalelaw", "trials", str(path), "--where", FILTER]
+    command = [sys.executable, "-c", "from scalelaw.cli import main; main()", "trials", str(path), "--where", FILTER]
     printed = timed(lambda: subprocess.run(command, capture_output=True, check=True), 3)
     size = path.stat().st_size
     with Store(folder / "put.db") as store:
