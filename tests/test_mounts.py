@@ -14,6 +14,7 @@ import pytest
 
 from scalelaw._store.lock import ClaimedFile, own
 from scalelaw._store.mounts import MOUNTS, network
+from scalelaw.cli._app import execute
 from scalelaw.errors import StoreError
 from scalelaw.store import Store
 from store_contract import trial
@@ -170,3 +171,30 @@ def test_of_many_that_claim_at_once_one_wins(tmp_path: Path) -> None:
     assert sum(won) > 0
     assert [racer.exitcode for racer in racers] == [0] * 4
     assert not path.exists()
+
+
+STUDY = """
+name = "one"
+task = "teacher_student"
+[scale]
+width = 4
+depth = 1
+steps = 2
+[hyperparameters]
+learning_rate = 0.1
+batch_size = 8
+"""
+
+
+def test_run_and_doctor_say_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert execute(["run", "study.toml"]) == 0
+    assert "network" not in capsys.readouterr().err
+    mounts = table(tmp_path, (str(tmp_path), "beegfs"))
+    for module in ("mounts", "doctor"):
+        monkeypatch.setattr(f"scalelaw.{'_store' if module == 'mounts' else 'cli'}.{module}.MOUNTS", mounts)
+    assert execute(["run", "study.toml"]) == 0
+    assert " ".join(capsys.readouterr().err.split()).count("study.db lies on a network file system (beegfs)") == 1
+    assert execute(["doctor"]) == 0
+    assert " ".join(capsys.readouterr().out.split()).count("on a network file system (beegfs)") == 1

@@ -149,6 +149,8 @@ def cells_of(trials: Trials, over: Sequence[str], hyper: Sequence[str], factors:
     sizes, settings = _columns(finished, over, hyper)
     whole = np.all(np.isfinite(sizes), axis=1) & np.all(np.isfinite(settings), axis=1)
     scale, z = sizes[whole], settings[whole]
+    if not whole.any():
+        return []
     y = log_loss[whole]
     seed = finished.numbers("seed")[whole] if "seed" in finished and finished["seed"].dtype != object else None
     bad_scale, bad_z = _bad(trials, over, hyper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,13 @@ from ._store.store import Ingested, Store, place_of
 from .condition import is_condition
 from .errors import DataError, RunError
 from .importers import Reading, importers, names_in, parse_mapping, recognise
+from .importers.exported import is_export
 from .notation import quantity
 from .study import read_study
 from .trial import Curve, Origin, Status, TrialSpec
 from .trials import Trials
 
-__all__ = ["Ingested", "Listing", "Store", "find_run", "find_runs", "is_store", "listing", "load", "shown"]
+__all__ = ["Ingested", "Listing", "Store", "find_run", "find_runs", "is_store", "listing", "load", "several_tasks", "shown"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -49,12 +50,22 @@ def load(
     """
     hyper = [known.column if (known := quantity(name)) else name for name in hyper]
     table = _read(path, mapping, outcome, {*hyper, *(names_in(where) if where else ())}).counting(hyper)
-    if not where:
-        return table
-    rows = table.where(where)
-    if not len(rows):
+    rows = table.where(where) if where else table
+    if where and not len(rows):
         raise DataError(f"no row meets --where {where!r}", shown(path), "Loosen the condition")
-    return rows
+    kept = is_store(path) or (isinstance(place := parse(path), Path) and is_export(place))
+    return replace(rows, notes=(*rows.notes, *several_tasks(rows))) if kept else rows
+
+
+def several_tasks(table: Trials) -> tuple[str, ...]:
+    """A sentence where the trials are of several tasks: a law of them all is a law of none."""
+    tasks = Counter(table["task"].tolist()) if "task" in table else Counter[str]()
+    if len(tasks) < 2:
+        return ()
+    some = ", ".join(f"{name} ({count} trials)" for name, count in tasks.most_common(5))
+    more = f" and {len(tasks) - 5} more" if len(tasks) > 5 else ""
+    first = tasks.most_common(1)[0][0]
+    return (f"{table.source} holds {len(tasks)} tasks: {some}{more}. Choose one with --where \"task == '{first}'\".",)
 
 
 def _read(path: str | Path, mapping: Mapping[str, str] | str | None, outcome: str | None, keep: Collection[str]) -> Trials:

@@ -141,15 +141,18 @@ def _found(find: Callable[..., Trials], run: str, trials: Trials, mapping: str |
 
 
 @contextlib.contextmanager
-def naming(data: str) -> Generator[None]:
-    """Put DATA's name before an error that does not say where it arose."""
+def naming(data: str, trials: Trials | None = None) -> Generator[None]:
+    """Put DATA's name before an error that does not say where it arose; where its trials are of several tasks, that is why."""
     try:
         yield
-    except DataError as error:
-        if error.where:
-            raise
-        from ..store import shown
+    except InputError as error:
+        from ..store import several_tasks, shown
 
+        tasks = [each for each in trials.notes if each in several_tasks(trials)] if trials is not None else []
+        if tasks:
+            raise InputError(error.what, error.where or shown(data), tasks[0]) from error
+        if error.where or not isinstance(error, DataError):
+            raise
         raise DataError(error.what, shown(data), error.mend) from error
 
 

@@ -36,7 +36,7 @@ def backtest(
     names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
-    with naming(data):
+    with naming(data, trials):
         found = verify(trials, over=names, law=law, fixed=fixed, level=level)
     if as_json:
         emit(found.to_dict())

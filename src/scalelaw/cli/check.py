@@ -67,7 +67,7 @@ def check(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     judged = read_judged(run, trials, mapping, outcome)
-    with naming(data):
+    with naming(data, trials):
         if len(judged) == 1:
             found = judge(trials, judged, level=level, fixed=fixed, over=names, law=law)
         else:

@@ -48,7 +48,7 @@ def compare(
     share(level)
     (arm,) = names([by], "--by")[:1]
     trials = _read(data, arm, mapping, where, outcome, hyper)
-    with naming(data):
+    with naming(data, trials):
         found = judge(trials, arm if arm in trials else "recipe", target, reference=against, over=scales, law=law, level=level)
     if as_json:
         emit({**found.to_dict(), "by": arm})

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .._store.mounts import MOUNTS, network
 from ..errors import EngineError
 from ._json import emit
 from ._options import Json
@@ -126,4 +127,8 @@ def _disk() -> Iterator[Check]:
             continue
         free = shutil.disk_usage(folder).free
         short = free < NEEDED_DISK
-        yield Check(name, f"{folder} is writable, {free / 1e9:.0f} GB free", not short, "Free some space." if short else "")
+        kind = network(folder / "study.db", MOUNTS)
+        where = f", on a network file system ({kind}): a store there has no log and one driver" if kind else ""
+        yield Check(
+            name, f"{folder} is writable, {free / 1e9:.0f} GB free{where}", not short, "Free some space." if short else ""
+        )

@@ -48,7 +48,7 @@ def drift(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     judged = None if run is None else read_run(run, trials, mapping, outcome)
-    with naming(data):
+    with naming(data, trials):
         found = find(trials, there, over=names, start=here, level=level, run=judged)
     if as_json:
         emit(found.to_dict())

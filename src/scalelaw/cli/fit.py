@@ -47,7 +47,7 @@ def fit(
     names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
-    with naming(data):
+    with naming(data, trials):
         case = best_case(chosen, trials, over=names, fixed=fixed, all_rows=all_rows)
     if as_json:
         emit(case.to_dict(level))

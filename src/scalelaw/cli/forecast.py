@@ -72,7 +72,7 @@ def forecast(
     share(level)
     _check(freeze, force)
     trials = read(data, mapping, where, outcome, hyper)
-    with naming(data):
+    with naming(data, trials):
         found = predict(trials, target, over=names, law=law, fixed=fixed, with_=used, level=level)
     frozen = None
     if freeze is not None:

@@ -52,7 +52,7 @@ def optimum(
     names = columns(over, "--over")
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
-    with naming(data):
+    with naming(data, trials):
         found = best(trials, over=names, at=target, level=level, estimator=estimator)
     if as_json:
         emit(found.to_dict(bootstrap))

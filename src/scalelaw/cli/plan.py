@@ -99,7 +99,7 @@ def plan(
         budget = _named(budget, "--budget", "1e15")
         trials, template = read(data, mapping, where, outcome, hyper), _template(data)
         options |= {"price": price_of(price, peak_flops=peak_flops, mfu=mfu, trials=trials), "costs": _counted(template, there)}
-        with naming(data):
+        with naming(data, trials):
             found = choose(trials, there, budget, over=names, **options)
     if output is not None and found.runs:
         _write(found, template, data, output)

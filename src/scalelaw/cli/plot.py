@@ -74,7 +74,7 @@ def plot(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     judged = read_run(run, trials, mapping, outcome) if run else None
-    with naming(data):
+    with naming(data, trials):
         found = analyse(trials, at=target, upto=most, setting=kept, over=names, run=judged, level=level)
         numbers = figure.data(trials, forecast=found.forecast, verdicts=found.verdicts)
     if output is not None:

@@ -62,7 +62,7 @@ def report(
     share(level)
     trials = read(data, mapping, where, outcome, hyper)
     judged = read_run(run, trials, mapping, outcome) if run else None
-    with naming(data):
+    with naming(data, trials):
         text = page(trials, at=target, upto=most, setting=kept, over=names, run=judged, level=level)
     with replacing(output) as path:
         path.write_text(text, encoding="utf-8")

@@ -92,6 +92,7 @@ def run(
     summary, ended = None, None
     options: dict[str, Any] = {"engine": engine, "resources": resources, "device": device, "witnesses": witnesses}
     options |= {"options": texts(option or [], "--option"), "batch": batch, "retries": retries, "drain": drain}
+    _network(storage, as_json)
     try:
         with watching(quiet=as_json) as watch:
             if until is None:
@@ -112,6 +113,17 @@ def run(
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
         raise typer.Exit(1)
+
+
+def _network(storage: str, quiet: bool) -> None:
+    """Say once what a store on a network file system is like."""
+    from .._store.address import parse
+    from .._store.mounts import MOUNTS, network
+
+    place = parse(storage)
+    kind = network(place, MOUNTS) if isinstance(place, Path) else None
+    if kind is not None and not quiet:
+        note(f"{storage} lies on a network file system ({kind}): it is written without a log, by one scalelaw run at a time.")
 
 
 def _loop(

@@ -21,8 +21,13 @@ class MixedRecipe(Diagnostic):
     def find(self, case: Case) -> Finding | None:
         """See `Diagnostic.find`."""
         rows = case.frontier.source.finished
-        known = (Kind.HYPERPARAMETER, Kind.IDENTITY)
-        words = [name for name, each in QUANTITIES.items() if each.text and each.kind in known and name != "id" and name in rows]
+        # What is learned goes before how it is learned.
+        words = [
+            name
+            for kind in (Kind.IDENTITY, Kind.HYPERPARAMETER)
+            for name, each in QUANTITIES.items()
+            if each.text and each.kind is kind and name != "id" and name in rows
+        ]
         numbers = [name for name in rows.hyperparameters if name not in words and name not in case.frontier.hyper]
         within: list[str] = []
         along: list[str] = []
