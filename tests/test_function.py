@@ -409,6 +409,10 @@ def test_a_table_that_names_two_trainers_or_none() -> None:
     for table in ({"timeout": 3}, {"function": "a:b", "command": "c"}):
         with pytest.raises(StudyError, match="Give one"):
             trainer_of(table)
+    with pytest.raises(StudyError, match="the built-in one takes no halving"):
+        trainer_of({"halving": {"first": 100}})
+    with pytest.raises(StudyError, match="Did you mean 'command'"):
+        trainer_of({"comand": ["python", "train.py"]})
 
 
 def test_what_a_trial_starts_from_is_refused() -> None:

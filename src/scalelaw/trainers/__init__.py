@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import StudyError
+from ..errors import StudyError, near
 from ..registry import OpenSet
 from ._base import Order, Trainer
 from ._record import Record, Report, Stopped
@@ -33,6 +33,9 @@ def trainer_of(settings: Mapping[str, Any], where: str = "trainer") -> Trainer:
         return trainers[str(settings["name"])]
     named = [key for key in settings if key in trainers]
     if len(named) != 1:
-        told = "names two trainers: " + " and ".join(named) if named else "names no trainer"
-        raise StudyError(told, where, 'Give one: command = ["python", "train.py", ...] or function = "train.py:train"')
+        none = f"names no trainer, and the built-in one takes no {', '.join(settings)}"
+        told = "names two trainers: " + " and ".join(named) if named else none
+        close = None if named else next((each for key in settings if (each := near(key, trainers.names()))), None)
+        hint = f"Did you mean {close!r}? " if close else ""
+        raise StudyError(told, where, f'{hint}Give one: command = ["python", "train.py", ...] or function = "train.py:train"')
     return trainers[named[0]]
