@@ -269,6 +269,28 @@ class StoreContract:
             assert store.table().rows() == by_rows(store)
             assert list(store.provenance()) == [last[0].id]
 
+    def test_an_export_comes_back(self, address: Address, tmp_path: Path) -> None:
+        path, copy = address(), address()
+        with Store(path) as store:
+            store.put([trial(0, error="\0"), trial(1, Status.DIVERGED), trial(2, curve=None, metrics={"own": float("inf")})])
+            store.put_imported(
+                [(trial(3, origin=Origin.IMPORTED, curve=None), ([1, 2], [0.1, 0.2]), {"importer": "csv", "run": "r"})]
+            )
+            store.tag([trial(1).id], "pilot")
+            store.exclude([trial(0).id, trial(1).id], "why")
+            store.export(tmp_path / "all.parquet")
+            with Store(copy) as other:
+                assert other.restore(tmp_path / "all.parquet") == (4, 4)
+                assert other.restore(tmp_path / "all.parquet") == (4, 0)
+                for _ in range(2):
+                    assert other.trials() == store.trials()
+                    assert other.tags() == store.tags()
+                    assert other.exclusions() == store.exclusions()
+                    assert other.provenance() == store.provenance()
+                    assert other.table().rows() == store.table().rows()
+                    store.include([trial(0).id, trial(1).id])
+                    other.include([trial(0).id, trial(1).id])
+
     def test_a_missing_trial(self, address: Address) -> None:
         with Store(address()) as store:
             store.put([trial()])

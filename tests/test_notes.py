@@ -9,7 +9,7 @@ import pytest
 
 from scalelaw.cli._app import execute
 from scalelaw.store import Store, load
-from scalelaw.trial import Curve, Status
+from scalelaw.trial import Curve, Origin, Status, Trial, TrialSpec
 from store_contract import trial
 
 
@@ -55,6 +55,18 @@ def test_trials_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     run("trials", path, "--limit", 0)
     assert capsys.readouterr().out.startswith("4 trials: 4 COMPLETE.")
     run("trials", path, "--limit", -1, code=2)
+
+
+def test_curves_of_runs_with_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two imported runs that their trackers called the same."""
+    with Store(tmp_path / "study.db") as opened:
+        for task in ("a", "b"):
+            spec = TrialSpec(task, {"width": 8}, {}, model="imported", task_options={"id": "run"})
+            found = Trial(spec, Status.COMPLETE, 1.0, origin=Origin.IMPORTED)
+            opened.put_imported([(found, ([1, 2], [2.0, float(ord(task))]), {"importer": "csv"})])
+    run("trials", tmp_path / "study.db", "--curves", "--json", "--where", "loss == 1")
+    told = json.loads(capsys.readouterr().out)["trials"]
+    assert [(each["id"], each["task"], each["curve"]["losses"][1]) for each in told] == [("run", "a", 97.0), ("run", "b", 98.0)]
 
 
 def test_tags_and_exclusion(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

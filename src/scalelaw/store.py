@@ -12,8 +12,8 @@ import numpy as np
 
 from ._store.address import Server, parse, shown
 from ._store.store import Ingested, Store, place_of
-from .condition import is_condition
-from .errors import DataError, RunError
+from .condition import is_condition, select
+from .errors import DataError, RunError, StoreError
 from .importers import Reading, importers, names_in, parse_mapping, recognise
 from .importers.exported import is_export
 from .notation import quantity
@@ -48,13 +48,21 @@ def load(
         DataError: there is nothing there, nothing recognises it, or its contents are wrong; the message says where.
         StoreError: it is a store that cannot be read.
     """
+    return _load(path, mapping, where, outcome, hyper)[0]
+
+
+def _load(
+    path: str | Path, mapping: Mapping[str, str] | str | None, where: str | None, outcome: str | None, hyper: Sequence[str]
+) -> tuple[Trials, np.ndarray]:
+    """The table, and which rows of the source its rows are."""
     hyper = [known.column if (known := quantity(name)) else name for name in hyper]
     table = _read(path, mapping, outcome, {*hyper, *(names_in(where) if where else ())}).counting(hyper)
-    rows = table.where(where) if where else table
-    if where and not len(rows):
+    places = np.flatnonzero(select(where, dict(table.columns), len(table)) if where else np.ones(len(table), bool))
+    if where and not len(places):
         raise DataError(f"no row meets --where {where!r}", shown(path), "Loosen the condition")
+    rows = table.where(places) if where else table
     kept = is_store(path) or (isinstance(place := parse(path), Path) and is_export(place))
-    return replace(rows, notes=(*rows.notes, *several_tasks(rows))) if kept else rows
+    return (replace(rows, notes=(*rows.notes, *several_tasks(rows))) if kept else rows), places
 
 
 def several_tasks(table: Trials) -> tuple[str, ...]:
@@ -120,21 +128,26 @@ def listing(
     Raises:
         DataError, StoreError: as `load`.
     """
-    table = load(path, mapping, where, outcome)
-    first = table.where(np.arange(len(table)) < (len(table) if limit is None else limit))
+    table, places = _load(path, mapping, where, outcome, ())
+    first = table.where(np.arange(len(table))[:limit])
     statuses = Counter(table["status"].tolist()) if len(table) else Counter[str]()
     named = ("task", "model", "recipe", "init_from", *table.scales, *table.hyperparameters, "seed")
-    found = _curves(path, mapping, first) if curves else (None,) * len(first)
+    found = _curves(path, mapping, first, places[:limit]) if curves else (None,) * len(first)
     return Listing(first, len(table), table.varying(named), dict(statuses.most_common()), found)
 
 
-def _curves(path: str | Path, mapping: Mapping[str, str] | str | None, table: Trials) -> tuple[Curve | None, ...]:
-    """The curves of the rows of a table, which are told by their ids."""
+def _curves(
+    path: str | Path, mapping: Mapping[str, str] | str | None, table: Trials, places: np.ndarray
+) -> tuple[Curve | None, ...]:
+    """The curves of the rows of a table: of a store by their places in it, elsewhere by their ids."""
     if is_store(path):
         with Store(path, read_only=True) as store:
-            ids = store.find(",".join(table["id"])) if len(table) else []
-            known = {trial.id: trial.curve for trial in store.trials(ids)}
-        return tuple(known[key] for key in ids)
+            whole, ids = store.listed()
+            if len(table) and not (whole["id"][places] == table["id"]).all():
+                raise StoreError("the store has changed while it was read", store.name, "Run the command again")
+            asked = [ids[place] for place in places]
+            known = {trial.id: trial.curve for trial in store.trials(asked)}
+        return tuple(known[key] for key in asked)
     found = recognise(Path(path)).gather(Path(path), Reading(parse_mapping(mapping) if mapping else {}))
     names = found.table["id"].tolist() if "id" in found.table else []
     series = dict(zip(names, found.curves, strict=True)) if names else {}

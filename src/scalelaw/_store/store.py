@@ -279,6 +279,11 @@ class Store:
         with self._transaction() as connection:
             return packed.table(connection, self.name)[0]
 
+    def listed(self) -> tuple[Trials, list[str]]:
+        """`table`, and the ids of its trials, which the column `id` need not hold: an imported run may have a name of its own."""
+        with self._transaction() as connection:
+            return self._chosen(connection, None)
+
     def find(self, where: str) -> list[str]:
         """The ids of the trials that meet a condition, such as `width <= 64`, or whose ids, or how these begin, are given with
         commas between.
