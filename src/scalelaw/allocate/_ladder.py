@@ -114,7 +114,8 @@ class Ladder:
         compute: of the allocation that is pinned, FLOPs. spend: what was allowed. cost: of the runs.
         runs: those of the even spread or of profiles first, each part from the cheapest on.
         even: share of the cost that is spread evenly or completes profiles.
-        noise: standard deviation of ln loss that was reckoned with; degrees: of freedom behind it, infinite where it was given.
+        noise: standard deviation of ln loss that was reckoned with.
+        degrees: of freedom behind it, infinite where it was given; of the line through the profiles where these choose.
         per_token: k in C = k N D.
         before, after: what is known without and with the runs. isoflop: with a plain isoFLOP grid of the same cost instead.
         plain: the runs of that grid. parameters: N* at the compute as believed before the runs.
