@@ -48,7 +48,7 @@ def test_workers_and_the_driver_are_killed(
     tmp_path: Path, storms: Callable[..., Storm], capsys: pytest.CaptureFixture[str]
 ) -> None:
     storm, chance = storms(tmp_path, "local", {}, 1), random.Random(1)
-    while storm.strikes < STRIKES and storm.wait(chance.randint(1, 5)):
+    while storm.strikes < STRIKES and storm.wait(STRIKES):
         if chance.random() < 0.25:
             storm.cut_power()
         else:
@@ -65,8 +65,8 @@ def test_workers_nodes_and_the_driver_are_killed_on_ray(
     nodes = RayNodes(short / "ray", cpus=8)
     try:
         nodes.start()
-        storm, chance = storms(tmp_path, "ray", {"address": nodes.address}, 2), random.Random(2)
-        while storm.strikes < STRIKES and storm.wait(chance.randint(1, 5)):
+        storm, chance = storms(tmp_path, "ray", {"address": nodes.address}, 2, 2.0), random.Random(2)
+        while storm.strikes < STRIKES and storm.wait(STRIKES):
             whom = chance.choices(("worker", "driver", "node"), (32, 5, 3))[0]
             if whom == "node":
                 nodes.kill("n2")
