@@ -81,6 +81,20 @@ def test_a_store_on_a_network_keeps_no_log_and_is_claimed_by_a_file(tmp_path: Pa
     assert sorted(each.name for each in tmp_path.iterdir()) == ["mounts", "study.db"]
 
 
+def test_a_driver_whose_claim_was_removed_stops(tmp_path: Path) -> None:
+    mounts, path = table(tmp_path, (str(tmp_path), "nfs")), tmp_path / "study.db"
+    with Store(path, mounts=mounts) as store:
+        store.lock()
+        store.put([trial(0)])
+        Path(f"{path}.lock").unlink()
+        with pytest.raises(StoreError, match="taken away"):
+            store.put([trial(1)])
+        other = ClaimedFile(Path(f"{path}.lock"), path, {**own(), "host": "node17"})
+        with pytest.raises(StoreError, match="node17 has it now"):
+            store.put([trial(1)])
+        other.release()
+
+
 DRIVER = """
 import sys
 from pathlib import Path

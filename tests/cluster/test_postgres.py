@@ -137,6 +137,27 @@ def test_a_server_that_comes_back_loses_nothing(server: PostgresServer, address:
         assert len(store) == 2
 
 
+def test_a_driver_knows_when_the_server_has_forgotten_it(server: PostgresServer, address: Callable[[], str]) -> None:
+    place = address()
+    with Store(place) as first:
+        first.lock()
+        first.put([trial(0)])
+        for taken in (False, True):
+            server.stop()
+            server.start()
+            with Store(place) as second:
+                if taken:
+                    second.lock()
+                    with pytest.raises(StoreError, match="is filling this store"):
+                        first.put([trial(1)])
+                else:
+                    first.put([trial(2)])
+                    with pytest.raises(StoreError, match="is filling this store"):
+                        second.lock()
+        first.put([trial(3)])
+        assert len(first) == 3
+
+
 # ---- on the command line ------------------------------------------------------------------------------------------------
 
 

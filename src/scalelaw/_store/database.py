@@ -22,6 +22,9 @@ class Lock(Protocol):
     def release(self) -> None:
         """Let another process drive."""
 
+    def renew(self) -> None:
+        """Make sure that the right is still held. Raises StoreError where another process drives by now."""
+
 
 class Database(abc.ABC):
     """One kind of database. A member is made with an address, and opens it with `open`.

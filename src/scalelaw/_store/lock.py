@@ -53,6 +53,9 @@ class LockedFile:
         with contextlib.suppress(OSError):
             self._stream.close()
 
+    def renew(self) -> None:
+        """See `database.Lock`: the system holds it for as long as this process lives."""
+
     def _is_current(self) -> bool:
         with contextlib.suppress(OSError):
             return os.path.samestat(os.fstat(self._stream.fileno()), self._path.stat())
@@ -73,7 +76,7 @@ class ClaimedFile:
     """
 
     def __init__(self, path: Path, store: Path, maker: Mapping[str, Any] | None = None) -> None:
-        self._path = path
+        self._path, self._store = path, store
         self._maker = dict(maker or own())
         part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
         try:
@@ -95,6 +98,14 @@ class ClaimedFile:
         if _read(self._path) == self._maker:
             with contextlib.suppress(OSError):
                 self._path.unlink()
+
+    def renew(self) -> None:
+        """See `database.Lock`: somebody may have removed the file, believing this process dead."""
+        holder = _read(self._path)
+        if holder != self._maker:
+            by = "" if holder is None else f": process {holder.get('pid')} on {holder.get('host')} has it now"
+            mend = f"Nothing finished is lost. Do not remove {self._path} while a run is alive; to go on, run again"
+            raise StoreError(f"this run's claim on the store was taken away{by}", str(self._store), mend)
 
     def _clear(self, store: Path) -> None:
         """Remove the file of a process that is gone. Raises StoreError where its maker drives, or may."""

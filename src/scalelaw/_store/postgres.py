@@ -88,20 +88,7 @@ class Postgres(Database):
 
     def lock(self) -> Lock:
         """See `Database.lock`: the server takes the lock back when the connection ends, however it ends."""
-        engine = self._connect()
-        with self.explained():
-            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            for _ in range(_TRIES):
-                if connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_DRIVE, self._key()))):
-                    return _Session(engine, connection)
-                time.sleep(_PAUSE)  # the server learns within a moment that a process is gone
-            holder = connection.scalar(sa.text(_HOLDER), {"drive": _DRIVE, "schema": self._server.schema})
-            connection.close()
-        engine.dispose()
-        words = str(holder or "").split()
-        where, pid = (words[1], words[2]) if len(words) == 3 else ("another machine", "unknown")
-        mend = f"Wait for it, or stop it on {where} with: kill -INT {pid}"
-        raise StoreError(f"another scalelaw run on {where} (process {pid}) is filling this store", self.name, mend)
+        return _Session(self._connect(), self._server)
 
     def backup(self, schema: int) -> None:
         """See `Database.backup`: the tables as they are, as `backup1_trials` and so on."""
@@ -119,14 +106,43 @@ class Postgres(Database):
 class _Session:
     """A connection that holds the driver's lock."""
 
-    def __init__(self, engine: sa.Engine, connection: sa.Connection) -> None:
-        self._engine, self._connection = engine, connection
+    def __init__(self, engine: sa.Engine, server: Server) -> None:
+        self._engine, self._server = engine, server
+        try:
+            with _explained(server):
+                self._connection = self._take()
+        except BaseException:
+            engine.dispose()
+            raise
 
     def release(self) -> None:
         """Let another process drive."""
-        with contextlib.suppress(exc.DBAPIError):
+        with contextlib.suppress(exc.SQLAlchemyError):
             self._connection.close()
         self._engine.dispose()
+
+    def renew(self) -> None:
+        """See `database.Lock`: a server that was started anew has forgotten it."""
+        with contextlib.suppress(exc.SQLAlchemyError):
+            self._connection.execute(sa.select(1))
+            return
+        with contextlib.suppress(exc.SQLAlchemyError):
+            self._connection.close()
+        with _explained(self._server):
+            self._connection = self._take()
+
+    def _take(self) -> sa.Connection:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        for _ in range(_TRIES):
+            if connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_DRIVE, sa.func.hashtext(self._server.schema)))):
+                return connection
+            time.sleep(_PAUSE)  # the server learns within a moment that a process is gone
+        holder = connection.scalar(sa.text(_HOLDER), {"drive": _DRIVE, "schema": self._server.schema})
+        connection.close()
+        words = str(holder or "").split()
+        where, pid = (words[1], words[2]) if len(words) == 3 else ("another machine", "unknown")
+        mend = f"Wait for it, or stop it on {where} with: kill -INT {pid}"
+        raise StoreError(f"another scalelaw run on {where} (process {pid}) is filling this store", str(self._server), mend)
 
 
 @contextlib.contextmanager

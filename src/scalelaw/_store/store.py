@@ -109,6 +109,8 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sa.Connection]:
+        if self._lock is not None:
+            self._lock.renew()
         with self._database.explained(), self._database.engine.begin() as connection:
             yield connection
 
