@@ -42,7 +42,7 @@ def tell(event):
         said |= {"trials": event.trials, "reason": event.reason}
     print(json.dumps(said), flush=True)
 try:
-    summary = run(study, store, engine=engine, options=options, on_event=tell, batch=4)
+    summary = run(study, store, engine=engine, options=options, on_event=tell, batch=int(sys.argv[6]))
     said = {"complete": summary.complete, "trained": summary.trained, "interrupted": summary.interrupted}
     print(json.dumps({"event": "end", **said, "message": summary.message}), flush=True)
 except ScalelawError as error:
@@ -55,7 +55,7 @@ TRIALS = 200
 class Drive:
     """A run of `TRIALS` trials, and what it has said so far."""
 
-    def __init__(self, store: Path, engine: str, options: Mapping[str, str]) -> None:
+    def __init__(self, store: Path, engine: str, options: Mapping[str, str], batch: int = 4) -> None:
         self.store = store
         self.log = store.parent.with_suffix(".log")
         self.said: list[dict[str, Any]] = []
@@ -68,6 +68,7 @@ class Drive:
                 json.dumps(dict(options)),
                 TRAINER,
                 str(self.log),
+                str(batch),
             ],
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -130,6 +131,11 @@ class Drive:
             assert connection.execute("SELECT count(*), count(DISTINCT id) FROM trials").fetchone() == (TRIALS, TRIALS)
         found = sorted(str(path.relative_to(self.store.parent)) for path in self.store.parent.rglob("*") if path.is_file())
         assert {name.split("/")[0] for name in found} == {self.store.name, *beside}, found
+
+    @property
+    def trainers(self) -> set[int]:
+        """The processes that have begun a trial."""
+        return {int(line.split()[2]) for line in self.log.read_text(encoding="ascii").splitlines() if line.startswith("begin")}
 
     @property
     def wasted(self) -> int:

@@ -92,7 +92,8 @@ def test_the_contract_and_what_is_told(nodes: DaskNodes, tmp_path: Path) -> None
 
 def test_a_worker_that_is_killed_loses_no_trial_and_doubles_none(nodes: DaskNodes, tmp_path: Path, drives: Drives) -> None:
     drive = drives(tmp_path / "study.db", "futures", {"dask": nodes.address})
-    drive.wait_for(60)
+    drive.wait_for(40)
+    assert within(60, lambda: len(drive.trainers) == 2), "both workers train"
     nodes.kill("w2")
     assert drive.finish()["complete"]
     assert drive.said[0]["workers"] == 2

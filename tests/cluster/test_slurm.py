@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from driving import TRIALS, Drives, devices
 from processes import kill, within
-from slurm_nodes import SlurmNodes, missing
+from slurm_nodes import NODES, SlurmNodes, missing
 
 from scalelaw.engines import Resources, engines
 from scalelaw.errors import InputError
@@ -19,6 +18,8 @@ from scalelaw.store import load
 from scalelaw.testing.engines import check_engine
 
 pytestmark = pytest.mark.cluster
+
+BATCH = 100  # trials of a job: one for each node
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_contract_and_what_is_told(nodes: SlurmNodes, tmp_path: Path) -> Non
 
 def test_what_slurm_refuses_is_told_in_a_line(nodes: SlurmNodes, tmp_path: Path, drives: Drives) -> None:
     del nodes
-    drive = drives(tmp_path / "study.db", "slurm", {"constraint": "no_such_feature"})
+    drive = drives(tmp_path / "study.db", "slurm", {"constraint": "no_such_feature"}, BATCH)
     said = drive.finish(60)
     assert (said["event"], said["kind"]) == ("error", "InputError")
     assert "SLURM refuses the job" in said["message"]
@@ -59,9 +60,9 @@ def test_what_slurm_refuses_is_told_in_a_line(nodes: SlurmNodes, tmp_path: Path,
 
 
 def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: SlurmNodes, tmp_path: Path, drives: Drives) -> None:
-    drive = drives(tmp_path / "study.db", "slurm", {})
-    drive.wait_for(40)
-    assert {line.split()[-1] for line in nodes.jobs() if " RUNNING " in line} == {"n1", "n2"}, "both nodes train"
+    drive = drives(tmp_path / "study.db", "slurm", {}, BATCH)
+    drive.wait_for(10)
+    assert within(60, lambda: len(drive.trainers) == 2), "both nodes train"
     nodes.kill("n1")
     assert drive.finish()["complete"]
     assert drive.said[0]["workers"] == 2
@@ -71,11 +72,12 @@ def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: SlurmNodes, tm
 
 
 def test_a_preempted_job_goes_on_where_it_was(nodes: SlurmNodes, tmp_path: Path, drives: Drives) -> None:
-    drive = drives(tmp_path / "study.db", "slurm", {})
-    drive.wait_for(40)
-    running = [line.split()[0] for line in nodes.jobs() if " RUNNING " in line]
-    # What SLURM sends when a job must leave its node, or comes near its time limit.
-    subprocess.run(["scancel", "--signal=USR2", *running], check=True)
+    drive = drives(tmp_path / "study.db", "slurm", {}, BATCH)
+    drive.wait_for(10)
+    assert within(60, lambda: len(drive.trainers) == 2)
+    # What SLURM has its step daemons send when a job must leave its node, or comes near its time limit.
+    for pid in (pid for node in NODES for pid in nodes.workers(node)):
+        os.kill(pid, signal.SIGUSR2)
     assert drive.finish()["complete"]
     assert not drive.retried, "the scheduler starts it again, not the driver"
     drive.check()
@@ -83,8 +85,9 @@ def test_a_preempted_job_goes_on_where_it_was(nodes: SlurmNodes, tmp_path: Path,
 
 
 def test_a_job_that_dies_is_told_and_its_trials_are_trained_again(nodes: SlurmNodes, tmp_path: Path, drives: Drives) -> None:
-    drive = drives(tmp_path / "study.db", "slurm", {})
-    drive.wait_for(40)
+    drive = drives(tmp_path / "study.db", "slurm", {}, BATCH)
+    drive.wait_for(10)
+    assert within(60, lambda: len(drive.trainers) == 2)
     for pid in nodes.workers("n1"):
         kill(pid)
     assert drive.finish()["complete"]
@@ -95,14 +98,14 @@ def test_a_job_that_dies_is_told_and_its_trials_are_trained_again(nodes: SlurmNo
 def test_ctrl_c_empties_the_queue_within_seconds_and_a_resume_fills_the_holes(
     nodes: SlurmNodes, tmp_path: Path, drives: Drives
 ) -> None:
-    drive = drives(tmp_path / "study.db", "slurm", {})
+    drive = drives(tmp_path / "study.db", "slurm", {}, BATCH)
     drive.wait_for(30)
     os.killpg(drive.process.pid, signal.SIGINT)
     assert drive.finish(30)["interrupted"] == "SIGINT"
     assert within(10, lambda: not nodes.jobs())
     stored = len(load(tmp_path / "study.db"))
     assert 30 <= stored < TRIALS
-    again = drives(tmp_path / "study.db", "slurm", {})
+    again = drives(tmp_path / "study.db", "slurm", {}, BATCH)
     assert again.finish()["complete"]
     ended = [each["id"] for each in again.said if each["event"] == "TrialEnded"]
     assert len(ended) == len(set(ended)) == again.said[-1]["trained"] <= TRIALS - stored
@@ -112,11 +115,11 @@ def test_ctrl_c_empties_the_queue_within_seconds_and_a_resume_fills_the_holes(
 def test_a_driver_that_is_killed_leaves_jobs_that_the_next_one_takes_over(
     nodes: SlurmNodes, tmp_path: Path, drives: Drives
 ) -> None:
-    drive = drives(tmp_path / "study.db", "slurm", {})
+    drive = drives(tmp_path / "study.db", "slurm", {}, BATCH)
     drive.wait_for(30)
     drive.end()
     assert nodes.jobs()
-    again = drives(tmp_path / "study.db", "slurm", {})
+    again = drives(tmp_path / "study.db", "slurm", {}, BATCH)
     assert again.finish()["complete"]
     ended = [each["id"] for each in again.said if each["event"] == "TrialEnded"]
     assert len(ended) == len(set(ended)) == again.said[-1]["trained"] <= TRIALS - 30
