@@ -79,8 +79,8 @@ def misfit(second: Approach, third: Approach, per_token: float) -> float:
     with S = sum w (ln L - fit)^2 over the runs of the budgets that approach 2 uses, w = 1 / (1 + (excess / 5 %)^2)^2 its weights
     and v = sum w^2 / sum w what a coefficient takes up of it: f_law = sum w - 5 v, f_profiles = sum w - 2 (budgets + 1) v,
     as each budget has a lowest point, and their curvature and skew lean on each other. It is the test of lack of fit (Draper and
-    Smith 1998, chapter 2) with the profiles in the place of replicates. A law that holds fails it as often as the level says
-    where profiles are dense, and hardly ever where they are not (benchmarks/allocation).
+    Smith 1998, chapter 2) with the profiles in the place of replicates. A law that holds fails it less often than the level says
+    in the worlds of docs/allocation.md, and up to twice as often where profiles of eight sizes all lie near the minimum.
     """
     used = [each for each in second.budgets if each.used]
     if not used or not isinstance(third.path, LawPath):
