@@ -116,7 +116,10 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             yield from read_frame(path).select(_INNER).iter_rows(named=True)
         case ".csv":
             with _opened(path) as stream:
-                yield from csv.DictReader(stream, strict=True)
+                for place, row in enumerate(csv.DictReader(stream, strict=True), start=1):
+                    if None in row or None in row.values():
+                        raise DataError("this row has not as many cells as the header", f"{path}: row {place}", "Export it again")
+                    yield row
         case _:
             with _opened(path) as stream:
                 yield from (json.loads(line) for line in stream if line.strip())
