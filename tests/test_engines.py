@@ -29,7 +29,7 @@ from scalelaw.engines._slurm import GONE, Node, Partition, State, jobs, minutes,
 from scalelaw.engines.futures import FuturesPool, submitting
 from scalelaw.engines.local import LocalPool
 from scalelaw.engines.ray import fitting
-from scalelaw.engines.slurm import packed
+from scalelaw.engines.slurm import _raised, packed
 from scalelaw.errors import EngineError, InputError, MissingExtraError, StoreError, WorkerLostError
 from scalelaw.run import run
 from scalelaw.study import Grid, Study
@@ -134,6 +134,15 @@ def test_a_failure_after_a_success_is_of_that_worker_alone(tmp_path: Path) -> No
         second = pool.submit(batch(2), tmp_path)
         hand.futures[1].set_exception(MemoryError("no room"))
         assert isinstance(second.exception(1), WorkerLostError)
+
+
+def test_a_worker_that_had_finished_a_trial_was_no_wrong_installation(tmp_path: Path) -> None:
+    hand = Hand()
+    with FuturesPool(hand, Resources(max_parallel=1)) as pool:
+        future = pool.submit(batch(1, 2), tmp_path)
+        spool.finish(tmp_path, hand.messages[0]["attempt"], "a")
+        hand.futures[0].set_exception(MemoryError("no room"))
+        assert isinstance(future.exception(1), WorkerLostError)
 
 
 def test_results_of_a_worker_that_does_not_see_the_spool_are_written_here(tmp_path: Path) -> None:
@@ -440,6 +449,14 @@ def test_somebody_s_own_runs_have_a_job_each() -> None:
     assert [len(group) for group in packed(own, 1000, 4)] == [1] * 30
     assert len(packed(own, 7, 4)) == 7
     assert len(packed([Job(batch(place, work=2e10), Path(), {}) for place in range(30)], 1000, 4)) == 4
+
+
+def test_what_a_job_raised_is_found_in_what_submitit_tells() -> None:
+    rule = "-" * 22
+    trace = "Traceback:\n  x\nValueError: no room\n"
+    told = f"Job (task=0) failed during processing with trace:\n{rule}\n{trace}\n{rule}\nYou can check\n- a.log"
+    assert _raised(told) == "ValueError: no room"
+    assert _raised("Job not requeued\n") == "Job not requeued"
 
 
 @pytest.mark.parametrize(

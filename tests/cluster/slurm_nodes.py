@@ -111,7 +111,8 @@ class SlurmNodes:
 
     def workers(self, node: str) -> list[int]:
         """The processes that train on a node."""
-        return [pid for pid in self._steps(node) if b"submitit.core._submit" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        told = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self._steps(node)}
+        return [pid for pid, words in told.items() if b"submitit.core._submit" in words and not words.startswith(b"srun")]
 
     def kill(self, node: str) -> None:
         """The node fails: its daemon and all that it started are gone at once."""

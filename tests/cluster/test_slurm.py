@@ -64,7 +64,7 @@ def test_a_node_that_fails_loses_no_trial_and_doubles_none(nodes: SlurmNodes, tm
     drive.wait_for(10)
     assert within(60, lambda: len(drive.trainers) == 2), "both nodes train"
     nodes.kill("n1")
-    assert drive.finish()["complete"]
+    assert drive.finish().get("complete"), drive.said[-1]
     assert drive.said[0]["workers"] == 2
     drive.check()
     assert drive.wasted <= 2, "only what was being trained there is trained again"
@@ -78,8 +78,8 @@ def test_a_preempted_job_goes_on_where_it_was(nodes: SlurmNodes, tmp_path: Path,
     # What SLURM has its step daemons send when a job must leave its node, or comes near its time limit.
     for pid in (pid for node in NODES for pid in nodes.workers(node)):
         os.kill(pid, signal.SIGUSR2)
-    assert drive.finish()["complete"]
-    assert not drive.retried, "the scheduler starts it again, not the driver"
+    assert drive.finish().get("complete"), drive.said[-1]
+    assert not drive.retried, ("the scheduler starts it again, not the driver", drive.retried)
     drive.check()
     assert drive.wasted <= 2, "only what was being trained there is trained again"
 
@@ -90,7 +90,7 @@ def test_a_job_that_dies_is_told_and_its_trials_are_trained_again(nodes: SlurmNo
     assert within(60, lambda: len(drive.trainers) == 2)
     for pid in nodes.workers("n1"):
         kill(pid)
-    assert drive.finish()["complete"]
+    assert drive.finish().get("complete"), drive.said[-1]
     assert any("a SLURM job ended without a result (FAILED" in reason for reason in drive.retried), drive.retried
     drive.check("study.db.slurm")  # what the lost job has said
 
@@ -106,7 +106,7 @@ def test_ctrl_c_empties_the_queue_within_seconds_and_a_resume_fills_the_holes(
     stored = len(load(tmp_path / "study.db"))
     assert 30 <= stored < TRIALS
     again = drives(tmp_path / "study.db", "slurm", {}, BATCH)
-    assert again.finish()["complete"]
+    assert again.finish().get("complete"), again.said[-1]
     ended = [each["id"] for each in again.said if each["event"] == "TrialEnded"]
     assert len(ended) == len(set(ended)) == again.said[-1]["trained"] <= TRIALS - stored
     again.check_store()
@@ -120,7 +120,7 @@ def test_a_driver_that_is_killed_leaves_jobs_that_the_next_one_takes_over(
     drive.end()
     assert nodes.jobs()
     again = drives(tmp_path / "study.db", "slurm", {}, BATCH)
-    assert again.finish()["complete"]
+    assert again.finish().get("complete"), again.said[-1]
     ended = [each["id"] for each in again.said if each["event"] == "TrialEnded"]
     assert len(ended) == len(set(ended)) == again.said[-1]["trained"] <= TRIALS - 30
     again.check_store()

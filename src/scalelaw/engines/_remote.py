@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, ScalelawError, StoreError, WorkerLostError, one_line
-from ..spool import abandon, enlist, mark, receive, retire
+from ..spool import abandon, enlist, finished, mark, receive, retire
 from ._base import Batch, Pool
 
 __all__ = ["Job", "RemotePool", "call", "explain", "whereabouts"]
@@ -153,9 +153,9 @@ class RemotePool(Pool):
         receive(job.folder, answer.get("results", ()))
         return tuple(map(str, answer["trials"]))
 
-    def failure(self, reason: str) -> ScalelawError:
+    def failure(self, reason: str, *jobs: Job) -> ScalelawError:
         """What a worker's own failure means: of the installation as long as none has trained anything, else of that worker."""
-        if self.proven:
+        if self.proven or any(finished(job.folder, job.message["attempt"]) for job in jobs):
             return WorkerLostError(f"a worker failed ({reason})")
         return EngineError(f"the workers cannot train ({reason}). They need scalelaw, NumPy and what the trainer needs")
 

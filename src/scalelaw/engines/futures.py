@@ -142,14 +142,14 @@ class FuturesPool(RemotePool):
             self._ended(job, WorkerLostError("the executor cancelled the batch"))
             return
         error = done.exception()
-        self._ended(job, done.result() if error is None else self._meaning(error))
+        self._ended(job, done.result() if error is None else self._meaning(error, job))
 
-    def _meaning(self, error: BaseException) -> ScalelawError:
+    def _meaning(self, error: BaseException, job: Job) -> ScalelawError:
         """An executor whose worker vanished says so with an exception of its own; everything else happened in the worker."""
         told = type(error).__name__
         if told in ("BrokenProcessPool", "BrokenExecutor", "KilledWorker", "CommClosedError", "FutureCancelledError"):
             return WorkerLostError(f"the executor lost a worker ({one_line(error)[:200]})")
-        return self.failure(one_line(error))
+        return self.failure(one_line(error), job)
 
 
 def submitting(executor: Any, resources: Resources) -> Callable[..., Any]:

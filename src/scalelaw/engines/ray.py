@@ -136,12 +136,12 @@ class RayPool(RemotePool):
 
     def _receive(self, job: Job, done: Future[Any]) -> None:
         error = done.exception()
-        self._ended(job, done.result() if error is None else self._meaning(error))
+        self._ended(job, done.result() if error is None else self._meaning(error, job))
 
-    def _meaning(self, error: BaseException) -> Exception:
+    def _meaning(self, error: BaseException, job: Job) -> Exception:
         kinds = self._ray.exceptions
         if isinstance(error, kinds.RayTaskError):
-            return self.failure(one_line(getattr(error, "cause", None) or error))
+            return self.failure(one_line(getattr(error, "cause", None) or error), job)
         if isinstance(error, kinds.RuntimeEnvSetupError):
             return EngineError(f"Ray cannot prepare the workers ({one_line(error)})")
         return WorkerLostError(f"a Ray worker ended without a result ({one_line(error)[:200]})")

@@ -12,6 +12,7 @@ import hashlib
 import heapq
 import importlib
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -243,7 +244,7 @@ class SlurmPool(RemotePool):
             try:
                 answers = element.ticket.result()
             except Exception as error:
-                self._lose(element, self.failure(_last(str(error)) or one_line(error)))
+                self._lose(element, self.failure(_raised(str(error)) or one_line(error), *element.jobs))
                 continue
             for job, answer in zip(element.jobs, answers, strict=True):
                 self._ended(job, answer)
@@ -349,6 +350,12 @@ def _refused(error: Exception) -> ScalelawError:
     if "sbatch" in str(error) or type(error).__name__ == "FailedJobError":
         return InputError(f"SLURM refuses the job ({text})", "--engine slurm", "Check --option, --cpus, --gpus and --memory")
     return EngineError(f"the job cannot be submitted ({text})")
+
+
+def _raised(text: str) -> str:
+    """The last line of the trace that submitit quotes between two rules, before it tells of its logs."""
+    parts = re.split(r"^-{10,}$", text, flags=re.MULTILINE)
+    return _last(parts[1] if len(parts) > 2 else text)
 
 
 def _last(text: str) -> str:
