@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import spool
 from ._batches import Cutter, batches
 from ._driver import Driver, Wish, signals
 from ._events import Event, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
 from .engines import Engine, Resources, engine_of
 from .errors import InputError
+from .spool import forget
 from .store import Store
 from .study import Study
 from .train.device import device_of
@@ -52,13 +52,14 @@ def run(
     batch: int | None = None,
     budget: float | None = None,
     drain: float = 0.0,
+    spool: str | Path | None = None,
 ) -> RunSummary:
     """Train the trials of a study that the store does not hold yet; those that FAILED or were LOST once more.
 
     SIGINT (Ctrl-C) and SIGTERM stop it within a moment: what is finished is stored. The same call resumes, after SIGKILL too.
 
     Args:
-        study: the trials, and what trains them. storage: path or URL of the store; made if absent.
+        study: the trials, and what trains them. storage: path or URL of the store. spool: of the workers; None: beside it.
         trainer: in place of the study's: a function `train(spec, report)` that workers can import, or a `[trainer]` table.
         engine: a member of `engines/`, or an object with `submit(function, *arguments)`. options: the engine's own, by name.
         resources: of each batch; None takes one core. max_parallel: at most so many batches at once; None: what the engine can.
@@ -71,8 +72,7 @@ def run(
         drain: seconds that trials in training are given to end after a signal; a second signal stops at once.
 
     Raises:
-        StudyError, SpecError: the `[trainer]` table, or a trial, cannot be trained so; nothing has been trained then.
-        InputError: no trial, or a device or option that is not there; nothing has been made then.
+        InputError: no trial, one that cannot be trained so, or a device or option that is not there; nothing is made then.
         StoreError: the store cannot be used, or another process is filling it.
         MissingExtraError: the engine or the trainer is not installed.
         EngineError: the engine cannot train anything, for example because its workers do not start.
@@ -87,7 +87,7 @@ def run(
     # Every spec is checked, so that a wrong one is told before anything is made or trained.
     costs = _costs(study, budget)
     wish = Wish(Cutter(chosen_trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
-    with Store(storage) as store:
+    with Store(storage, spool=spool) as store:
         store.lock()
         driver = Driver(study, store, costs, _all(on_event), wish)
         driver.collect()
@@ -101,7 +101,7 @@ def run(
 def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:
     at = driver.progress()
     if at.done == at.trials:
-        spool.forget(store.spool)
+        forget(store.spool)
     return RunSummary(
         study=driver.study.name,
         storage=store.name,

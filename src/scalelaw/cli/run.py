@@ -51,8 +51,13 @@ _Cpus = Annotated[float, typer.Option("--cpus", metavar="N", help="Cores of a ba
 _Gpus = Annotated[float, typer.Option("--gpus", metavar="N", help="GPUs of a batch; 0.25 puts four batches on one.")]
 _Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory of a batch, for example 4GiB.")]
 _Batch = Annotated[int | None, typer.Option("--batch", metavar="N", help="At most so many trials of one shape in a batch.")]
-_Retries = Annotated[int, typer.Option("--retries", metavar="N", help="How often a trial whose worker vanished is tried again.")]
-_Drain = Annotated[float, typer.Option("--drain", metavar="SECONDS", help="After Ctrl-C, let trials end that long.")]
+_Retries = Annotated[
+    int, typer.Option("--retries", metavar="N", help="How often a trial whose worker vanished is tried again.", min=0)
+]
+_Drain = Annotated[float, typer.Option("--drain", metavar="SECONDS", help="After Ctrl-C, let trials end that long.", min=0)]
+_Spool = Annotated[
+    Path | None, typer.Option("--spool", metavar="FOLDER", help="Where workers leave results.  [default: beside the store]")
+]
 
 
 def run(
@@ -73,6 +78,7 @@ def run(
     batch: _Batch = None,
     retries: _Retries = 2,
     drain: _Drain = 0.0,
+    spool: _Spool = None,
     as_json: Json = False,
 ) -> None:
     """Train every trial of STUDY that the store lacks; run it again to go on after anything.
@@ -91,7 +97,7 @@ def run(
         raise InputError("this belongs to --until", "--target", 'Add --until "regret < 0.2 %"')
     summary, ended = None, None
     options: dict[str, Any] = {"engine": engine, "resources": resources, "device": device, "witnesses": witnesses}
-    options |= {"options": texts(option or [], "--option"), "batch": batch, "retries": retries, "drain": drain}
+    options |= {"options": texts(option or [], "--option"), "batch": batch, "retries": retries, "drain": drain, "spool": spool}
     _network(storage, as_json)
     try:
         with watching(quiet=as_json) as watch:
