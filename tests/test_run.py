@@ -238,6 +238,13 @@ def test_what_workers_get_wrong_is_mended_or_told(
     assert run_stub(monkeypatch, tmp_path / "study.db", deed)[0] == expected
 
 
+def test_the_summary_says_why_trials_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engines._members, "stub", Stub("fail"))
+    summary = run(study(), tmp_path / "study.db", engine="stub")
+    assert summary.errors == {"cannot": 4}
+    assert "4 failed and 0 were lost (4 of them: cannot)" in summary.message
+
+
 def test_an_engine_whose_workers_do_not_start_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "WORKER", "raise SystemExit('ModuleNotFoundError: no module named x')")
     with pytest.raises(EngineError, match=r"do not start \(exit code 1: ModuleNotFoundError: no module named x\).*doctor"):

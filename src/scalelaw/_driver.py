@@ -54,6 +54,7 @@ class Driver:
         self.stopped_by: str | None = None
         self.trained = 0
         self.broken: list[Path] = []
+        self.errors: Counter[str] = Counter()
         self.study, self._store, self._costs, self._tell, self._wish = study, store, costs, tell, wish
         self._specs = {spec.id: spec for spec in study.specs}
         self._status: dict[str, Status] = {}
@@ -184,6 +185,8 @@ class Driver:
 
     def _record(self, trial: Trial) -> None:
         self._note(trial.id, trial.status)
+        if trial.status in REDO:
+            self.errors[trial.error or trial.status.value] += 1
         self._worked += self._work[trial.id]
         self._computed += 0.0 if self._costs is None else self._costs[trial.id]
         self._tell(TrialEnded(trial, self.progress()))

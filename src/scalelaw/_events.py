@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .trial import Trial
@@ -84,6 +85,7 @@ class RunSummary:
         trained: trials whose result this run added.
         interrupted: the signal that stopped the run, or None.
         broken: result files that held no trial and were set aside.
+        errors: why trials failed or were lost in this run, the most frequent reason first, each with how many.
     """
 
     study: str
@@ -93,6 +95,7 @@ class RunSummary:
     trained: int
     interrupted: str | None = None
     broken: tuple[Path, ...] = ()
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def complete(self) -> bool:
@@ -107,5 +110,7 @@ class RunSummary:
         if self.interrupted:
             return f"Stopped by {self.interrupted}: {told}. Nothing finished is lost; run the same command again to resume."
         if at.failed or at.lost:
-            return f"{told}; {at.failed} failed and {at.lost} were lost. Run the same command again to retry them."
+            why = next(iter(self.errors), None)
+            first = "" if why is None else f" ({self.errors[why]} of them: {why.rstrip('.')})"
+            return f"{told}; {at.failed} failed and {at.lost} were lost{first}. Run the same command again to retry them."
         return f"{told}. They are in {self.storage}."

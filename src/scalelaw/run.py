@@ -110,6 +110,7 @@ def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:
         trained=driver.trained,
         interrupted=driver.stopped_by,
         broken=tuple(driver.broken),
+        errors=dict(driver.errors.most_common()),
     )
 
 

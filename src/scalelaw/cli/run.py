@@ -178,6 +178,7 @@ def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
                 "lost": at.lost,
                 "flops": at.flops,
                 "seconds": at.elapsed,
+                "errors": dict(summary.errors),
                 "complete": summary.complete,
                 "interrupted": summary.interrupted,
                 "message": summary.message,
