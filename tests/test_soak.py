@@ -23,14 +23,18 @@ from scalelaw.cli._points import names, point, setting
 from scalelaw.condition import select
 from scalelaw.errors import DataError, InputError, StudyError
 from scalelaw.importers import Reading, importers, parse_mapping, recognise
+from scalelaw.importing import import_into
 from scalelaw.notation import QUANTITIES
+from scalelaw.store import Store
 from scalelaw.study import LARGEST, read_study
+from scalelaw.trainers import rules
+from scalelaw.trial import Curve, Status, Trial, TrialSpec
 from scalelaw.trials import Trials
 
 pytestmark = pytest.mark.soak
 
 SECONDS = float(os.environ.get("SCALELAW_SOAK_SECONDS") or 600)
-# The kills get what the six fuzzed languages leave. No input may hold a parser longer than SLOW.
+# The kills get what the fuzzed languages leave. No input may hold a parser longer than SLOW.
 FUZZ = 0.1
 SLOW = 5.0
 
@@ -160,7 +164,7 @@ def test_tables(tmp_path: Path, kind: str) -> None:
 
 def test_options() -> None:
     def try_one(text: str) -> None:
-        for parse in (point, setting, lambda each: names(each, "--over"), parse_mapping):
+        for parse in (point, setting, lambda each: names(each, "--over"), parse_mapping, lambda each: rules({"flops": each})):
             try:
                 found = parse(text)
             except InputError as error:
@@ -171,6 +175,53 @@ def test_options() -> None:
     print(soak(FUZZ, words("=", ",", "loss=final_loss", "width=8192", "N=1e9", " "), try_one), "options")
 
 
+def damaged(content: bytes, damages: list[tuple[str, float, bytes]]) -> bytes:
+    """Cut off, written over, with something put in between, or with its second half again."""
+    for kind, where, added in damages:
+        at = int(where * len(content))
+        after = {"cut": b"", "write": content[at + len(added) :], "insert": content[at:], "twice": content[at // 2 :]}[kind]
+        content = content[:at] + (added if kind in ("write", "insert") else b"") + after
+    return content
+
+
+PLACE = st.floats(0, 1, exclude_max=True)
+NOISE = st.binary(max_size=40) | st.sampled_from((b"nan", b"1e999", b"-1", b'{"a":', b"\n", b"," * 9, b"[" * 5000, b"\xff" * 9))
+DAMAGE = st.lists(st.tuples(st.sampled_from(("cut", "write", "insert", "twice")), PLACE, NOISE), min_size=1, max_size=3)
+
+
+def test_damaged_exports(tmp_path: Path) -> None:
+    """A whole store in a file, damaged, comes back or is refused in one line."""
+    kinds = ("parquet", "csv", "jsonl")
+    with Store(tmp_path / "study.db") as store:
+        store.put(
+            Trial(
+                TrialSpec("t", {"width": width}, {"learning_rate": 0.1}, seed),
+                Status.COMPLETE,
+                1.5,
+                curve=Curve((1, 2), (3.0, 2.0)),
+            )
+            for width in (2, 4)
+            for seed in (0, 1)
+        )
+        for kind in kinds:
+            store.export(tmp_path / f"all.{kind}")
+    whole = {kind: (tmp_path / f"all.{kind}").read_bytes() for kind in kinds}
+
+    def try_one(value: tuple[str, list[tuple[str, float, bytes]]]) -> None:
+        path = tmp_path / f"damaged.{value[0]}"
+        path.write_bytes(damaged(whole[value[0]], value[1]))
+        try:
+            found = import_into([path], tmp_path / "back.db")
+        except InputError as error:
+            one_line(error)
+        else:
+            read[0] += found.rows > 0
+
+    read = [0]
+    print(soak(FUZZ, st.tuples(st.sampled_from(kinds), DAMAGE), try_one), "damaged exports,", read[0], "of them read")
+    assert read[0], "nothing was ever read back"
+
+
 def test_damaged_files_of_trackers(tmp_path: Path) -> None:
     """A real file, cut off, with noise in it, or with a part of it twice, is read or refused in one line."""
     samples = Path(__file__).resolve().parent / "fixtures"
@@ -179,21 +230,11 @@ def test_damaged_files_of_trackers(tmp_path: Path) -> None:
         shutil.copytree(samples / name, tmp_path / name)
     files = {name: sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in names}
     whole = {path: path.read_bytes() for each in files.values() for path in each}
-    place = st.floats(0, 1, exclude_max=True)
-    noise = st.binary(max_size=40) | st.sampled_from(
-        (b"nan", b"1e999", b"-1", b'{"a":', b"\n", b"," * 9, b"[" * 5000, b"\xff" * 9)
-    )
-    damage = st.tuples(st.sampled_from(("cut", "write", "insert", "twice")), place, noise)
 
     def try_one(value: tuple[str, float, list[tuple[str, float, bytes]]]) -> None:
         name, which, damages = value
         path = files[name][int(which * len(files[name]))]
-        content = whole[path]
-        for kind, where, added in damages:
-            at = int(where * len(content))
-            after = {"cut": b"", "write": content[at + len(added) :], "insert": content[at:], "twice": content[at // 2 :]}[kind]
-            content = content[:at] + (added if kind in ("write", "insert") else b"") + after
-        path.write_bytes(content)
+        path.write_bytes(damaged(whole[path], damages))
         try:
             found = recognise(tmp_path / name).gather(tmp_path / name, Reading())
         except InputError as error:
@@ -203,13 +244,11 @@ def test_damaged_files_of_trackers(tmp_path: Path) -> None:
         finally:
             path.write_bytes(whole[path])
 
-    print(
-        soak(FUZZ, st.tuples(st.sampled_from(names), place, st.lists(damage, min_size=1, max_size=3)), try_one), "damaged files"
-    )
+    print(soak(FUZZ, st.tuples(st.sampled_from(names), PLACE, DAMAGE), try_one), "damaged files")
 
 
 def test_kill_and_resume(tmp_path: Path) -> None:
-    deadline = time.monotonic() + (1 - 5 * FUZZ) * SECONDS
+    deadline = time.monotonic() + (1 - 6 * FUZZ) * SECONDS
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     finish(start(tmp_path / "undisturbed.db", environment))
     undisturbed = contents(tmp_path / "undisturbed.db")
