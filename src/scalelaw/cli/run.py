@@ -119,6 +119,8 @@ def run(
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
         raise typer.Exit(1)
+    if not summary.complete and not as_json:
+        note("The budget pays for no more of them; a larger --budget goes on.")
 
 
 def _network(storage: str, quiet: bool) -> None:
@@ -158,6 +160,9 @@ def _end(ended: Loop, until: str, as_json: bool) -> None:
         say(f"{ended.ended.value} {last.runs} of {ended.trials} trials, {share:.1%} of the study's FLOPs ({until}).")
     if ended.summary is not None and ended.summary.interrupted:
         raise typer.Exit(143 if ended.summary.interrupted == "SIGTERM" else 130)
+    if ended.summary is not None and (ended.summary.progress.failed or ended.summary.progress.lost):
+        note(ended.summary.message)
+        raise typer.Exit(1)
 
 
 def _tell(summary: RunSummary, storage: str, as_json: bool) -> None:
