@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalelaw.train import Recipe, loop, population, worker
+from scalelaw.train import Recipe, loop, population
 from scalelaw.train.loop import Asked, Member, run_all
 from scalelaw.train.population import blocks, network_bytes, stream_population
+from scalelaw.trainers import BUILTIN, Order, trainers
 from scalelaw.trial import Status, Trial, TrialSpec
 
 SMALL = {"input_dim": 8, "classes": 4, "teacher_width": 8}
@@ -111,10 +113,10 @@ def test_a_call_without_room_is_halved_and_the_rest_is_cut_as_small(monkeypatch:
     assert tried == [4, 2, 2, 2, 2]
 
 
-def test_a_network_without_room_fails_with_one_line_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_without_room_fails_with_one_line_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop.jax, "default_backend", lambda: "gpu")
     crowded(monkeypatch, 0)
-    first, second = list(worker.trained([spec(1e-3), spec(2e-3)]))
+    first, second = list(trainers[BUILTIN].trained([spec(1e-3), spec(2e-3)], Order(tmp_path)))
     for trial in (first, second):
         assert trial.status is Status.FAILED
         assert (trial.error or "").startswith("batch_size 16: one network does not fit the device's memory (about ")

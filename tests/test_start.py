@@ -11,10 +11,11 @@ import pytest
 from scalelaw.engines._base import shape
 from scalelaw.errors import SpecError, StudyError
 from scalelaw.study import Study, parse_study
-from scalelaw.train import Recipe, train, train_batch, weights, worker
+from scalelaw.train import Recipe, train, train_batch, weights
 from scalelaw.train.count import flops
 from scalelaw.train.loop import Asked
 from scalelaw.train.population import stream_population
+from scalelaw.trainers import BUILTIN, Order, trainers
 from scalelaw.trial import Status, TrialSpec
 from scalelaw.trials import Trials
 
@@ -97,10 +98,10 @@ def test_a_parent_is_trained_once_and_a_damaged_file_is_trained_again(monkeypatc
     assert path.read_bytes() == content
 
 
-def test_a_parent_that_diverges_fails_its_children_with_one_line() -> None:
+def test_a_parent_that_diverges_fails_its_children_with_one_line(tmp_path: Path) -> None:
     wild = spec(1e30)
     asked = [spec(1e-3, parent=wild), spec(1e-2, parent=wild), spec(1e-3)]
-    trials = {trial.spec: trial for trial in worker.trained(asked)}
+    trials = {trial.spec: trial for trial in trainers[BUILTIN].trained(asked, Order(tmp_path))}
     for one in asked[:2]:
         assert trials[one].status is Status.FAILED
         assert trials[one].error == "init_from: the run to start from diverges. Give it a lower learning rate."
