@@ -113,13 +113,18 @@ def run(
         return
     assert summary is not None
     _tell(summary, storage, as_json)
+    _leave(summary, as_json)
+
+
+def _leave(summary: RunSummary, quiet: bool) -> None:
+    """What else a person should know, and the exit code."""
     for path in summary.broken:
         note(f"{path} held no trial and was set aside; its trial is trained again.")
     if summary.interrupted:
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
         raise typer.Exit(1)
-    if not summary.complete and not as_json:
+    if not summary.complete and not quiet:
         note("The budget pays for no more of them; a larger --budget goes on.")
 
 
