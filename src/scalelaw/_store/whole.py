@@ -131,9 +131,15 @@ def restore(connection: sa.Connection, found: Iterable[Record]) -> tuple[int, in
         kept = rows.known(connection, [key for key, (trial, _) in made.items() if trial.status.name in rows.REDO])
         made = {key: each for key, each in made.items() if key not in kept}  # what failed is known to have failed
         sources = {key: each.document.get("source") for key, (_, each) in made.items()}
-        new = list(rows.upsert(connection, (trial for trial, _ in made.values()), sources))
-        for trial in new:
-            _beside(connection, trial.id, made[trial.id][1].document)
+        try:
+            new = list(rows.upsert(connection, (trial for trial, _ in made.values()), sources))
+            for trial in new:
+                _beside(connection, trial.id, made[trial.id][1].document)
+        except sa.exc.OperationalError:
+            raise  # the database's own trouble, which is told as such
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, sa.exc.StatementError) as error:
+            what = f"a row does not hold a trial ({' '.join(str(error).split())[:100]})"
+            raise DataError(what, some[0].row, "Export the store again") from error
         read, written = read + len(some), written + len(new)
     packed.settle(connection)
     return read, written
@@ -141,15 +147,15 @@ def restore(connection: sa.Connection, found: Iterable[Record]) -> tuple[int, in
 
 def _trial(record: Record) -> Trial:
     """The trial as it was before it was left out."""
-    row = {column.name: None for column in trials.columns} | dict(record.document)
-    row |= {"status": row.get("before") or row["status"], "before": None, "at_chance": row.get("at_chance", False)}
     try:
+        row = {column.name: None for column in trials.columns} | dict(record.document)
+        row |= {"status": row.get("before") or row["status"], "before": None, "at_chance": row.get("at_chance", False)}
         row |= {name: json.dumps(record.document[name]) for name in _JSON}
         curve = None if record.curve is None else Curve(tuple(record.curve[0]), tuple(record.curve[1]))
         trial = rows.unpack(row, curve)
         if trial.id != row["id"]:
             raise ValueError("its id is not that of its settings")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"this row does not hold a trial ({error})", record.row, "Export the store again") from error
     return trial
 

@@ -91,7 +91,7 @@ def records(path: Path) -> Iterator[Record]:
             if not isinstance(document, dict) or (steps is None) != (losses is None) or len(steps or ()) != len(losses or ()):
                 raise ValueError
             curve = None if steps is None or losses is None else ([int(each) for each in steps], [float(each) for each in losses])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise DataError("this row does not hold a trial", row, "Export the store again") from error
         yield Record(document, curve, row)
 
@@ -113,7 +113,10 @@ def _numbers(cell: Any) -> list[Any] | None:
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     match path.suffix.lower():
         case ".parquet":
-            yield from read_frame(path).select(_INNER).iter_rows(named=True)
+            frame = read_frame(path)
+            if lacking := [name for name in _INNER if name not in frame.columns]:
+                raise DataError(f"the export has no column {', '.join(lacking)}", str(path), "Export the store again")
+            yield from frame.select(_INNER).iter_rows(named=True)
         case ".csv":
             with _opened(path) as stream:
                 for place, row in enumerate(csv.DictReader(stream, strict=True), start=1):
@@ -145,7 +148,7 @@ def _opened(path: Path) -> Generator[TextIO]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             yield stream
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"the export cannot be read ({error})", str(path), "Export the store again") from error
     finally:
         csv.field_size_limit(before)
