@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from ..errors import DataError
 from ..importers.exported import LOSSES, STEPS, TRIAL, Record, guarded
@@ -135,9 +136,9 @@ def restore(connection: sa.Connection, found: Iterable[Record]) -> tuple[int, in
             new = list(rows.upsert(connection, (trial for trial, _ in made.values()), sources))
             for trial in new:
                 _beside(connection, trial.id, made[trial.id][1].document)
-        except sa.exc.OperationalError:
+        except exc.OperationalError:
             raise  # the database's own trouble, which is told as such
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, sa.exc.StatementError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, exc.StatementError) as error:
             what = f"a row does not hold a trial ({' '.join(str(error).split())[:100]})"
             raise DataError(what, some[0].row, "Export the store again") from error
         read, written = read + len(some), written + len(new)
