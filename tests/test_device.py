@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
+from scalelaw._batches import Cutter
 from scalelaw.cli import main
 from scalelaw.engines import Engine, Pool, Resources, engines
 from scalelaw.engines._base import shape
 from scalelaw.engines.local import Local, LocalPool
 from scalelaw.errors import EngineError, InputError
-from scalelaw.run import Retried, batches, run
+from scalelaw.run import Retried, run
 from scalelaw.store import Store, load
 from scalelaw.study import Grid, Study
 from scalelaw.train import Recipe, device
 from scalelaw.train.program import program, start_state, starts
+from scalelaw.trainers import BUILTIN, trainers
 from scalelaw.trial import TrialSpec
 
 STUDY = Study(
@@ -172,7 +174,7 @@ def test_an_engine_that_knows_of_no_device_is_opened_as_ever(tmp_path: Path, mon
 
 
 def test_whole_batches_hold_every_trial_once() -> None:
-    made = batches(STUDY.specs, whole=True)
+    made = Cutter(trainers[BUILTIN], whole=True).cut(STUDY.specs)
     assert [len(batch.specs) for batch in made] == [6, 6]
     assert Counter(spec for batch in made for spec in batch.specs) == Counter(STUDY.specs)
     assert all({shape(spec) for spec in batch.specs} == {batch.shape} for batch in made)

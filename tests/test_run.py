@@ -16,15 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalelaw._batches import Cutter
 from scalelaw.engines import Batch, Engine, Pool, Resources, engines
 from scalelaw.engines._base import shape
 from scalelaw.engines.local import LocalPool, _Job, cores
 from scalelaw.errors import EngineError, InputError, SpecError, StoreError, UnknownNameError
-from scalelaw.run import Event, Retried, Started, Stopping, TrialEnded, batches, run
+from scalelaw.run import Event, Retried, Started, Stopping, TrialEnded, run
 from scalelaw.store import Store, load
 from scalelaw.study import Grid, Study
 from scalelaw.testing.engines import check_engine
 from scalelaw.train.count import flops
+from scalelaw.trainers import BUILTIN, trainers
 from scalelaw.trial import Status, TrialSpec
 
 RATES = (1e-3, 1e-2, 1e-1, 1e3)
@@ -295,7 +297,7 @@ def test_batches_hold_every_trial_once_in_whole_groups(widths: list[int], rates:
     axis = tuple(1e-3 * 2.0**k for k in range(rates))
     grid = Grid({"width": tuple(widths), "steps": (steps,)}, {"learning_rate": axis, "batch_size": (16,)}, tuple(range(seeds)))
     specs = Study("b", "teacher_student", (grid,)).specs
-    made = batches(specs)
+    made = Cutter(trainers[BUILTIN]).cut(specs)
     assert Counter(spec for batch in made for spec in batch.specs) == Counter(specs)
     assert all({shape(spec) for spec in batch.specs} == {batch.shape} for batch in made)
     works = [batch.work for batch in made]

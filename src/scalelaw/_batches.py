@@ -11,10 +11,10 @@ from typing import Any
 from .engines import Batch
 from .engines._base import shape
 from .errors import InputError
-from .trainers import Trainer, trainer_of
+from .trainers import Trainer
 from .trial import TrialSpec
 
-__all__ = ["Cutter", "batches"]
+__all__ = ["Cutter"]
 
 # Work that a core does in about a fifth of a second.
 LIVELY = 2e10
@@ -84,8 +84,3 @@ class Cutter:
                     pending = []
                 pending.extend(group)
         return [*made, self.batch(pending)]
-
-
-def batches(specs: Sequence[TrialSpec], *, whole: bool = False, witnesses: bool = False) -> list[Batch]:
-    """Cut trials of the built-in trainer into batches; see `Cutter`."""
-    return Cutter(trainer_of({}), {}, whole, witnesses).cut(specs)

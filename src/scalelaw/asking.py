@@ -37,9 +37,10 @@ class OpenStudy:
     """A store, and the trials that are wanted of it; see `open_study`. A context manager and an iterator."""
 
     def __init__(
-        self, store: Store, study: Study | None, planned: bool, options: Mapping[str, Any], on_trial: Sequence[Watch]
+        self, storage: str | Path, study: Study | None, planned: bool, options: Mapping[str, Any], on_trial: Sequence[Watch]
     ) -> None:
-        self.store, self.study = store, study
+        self.store, self.study = Store(storage), study
+        self._storage = storage  # with the password that `Store.name` does not show
         self._planned, self._options, self._on_trial = planned, dict(options), tuple(on_trial)
         self._asked: dict[str, TrialSpec] = {}
         self._records: dict[str, Record] = {}
@@ -70,7 +71,7 @@ class OpenStudy:
             return ()
         if not self._planned:
             return self.study.specs
-        return suggest(self.study, self.store.name, count, busy=self.store.claims(), **self._options)
+        return suggest(self.study, self._storage, count, busy=self.store.claims(), **self._options)
 
     def __iter__(self) -> Iterator[TrialSpec]:
         while (spec := self.ask()) is not None:
@@ -242,7 +243,7 @@ def open_study(
     read = read_study(study) if isinstance(study, str | Path) else study
     if read is not None:
         trainer_of(read.trainer, read.name).resolved(read.trainer, read.folder)
-    return OpenStudy(Store(storage), read, planned, options, [on_trial] if callable(on_trial) else on_trial)
+    return OpenStudy(storage, read, planned, options, [on_trial] if callable(on_trial) else on_trial)
 
 
 def _varied(pattern: TrialSpec, values: Mapping[str, Value]) -> TrialSpec:

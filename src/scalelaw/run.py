@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ._batches import Cutter, batches
+from ._batches import Cutter
 from ._driver import Driver, Wish, signals
 from ._events import Event, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
 from .engines import Engine, Resources, engine_of
@@ -27,9 +27,8 @@ __all__ = [
     "Started",
     "Stopping",
     "TrialEnded",
-    "batches",
-    "cost_of",
     "costs_of",
+    "counting",
     "run",
 ]
 
@@ -85,7 +84,7 @@ def run(
     chosen = _engine(engine, chosen_trainer, asked)
     given = chosen.checked(options or {})
     # Every spec is checked, so that a wrong one is told before anything is made or trained.
-    costs = _costs(study, budget)
+    costs = _costs(study, chosen_trainer, settings, budget)
     wish = Wish(Cutter(chosen_trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
     with Store(storage, spool=spool) as store:
         store.lock()
@@ -120,37 +119,38 @@ def costs_of(study: Study) -> dict[str, float]:
     Raises:
         SpecError, StudyError: see `run`. InputError: its trainer cannot tell them.
     """
-    return {spec.id: cost_of(study, spec) for spec in study.specs}
+    count = counting(study)
+    return {spec.id: count(spec) for spec in study.specs}
 
 
-def cost_of(study: Study, spec: TrialSpec) -> float:
-    """FLOPs of a trial of a study, or of one like its own. Raises as `costs_of`."""
+def counting(study: Study) -> Callable[[TrialSpec], float]:
+    """What counts the FLOPs of a study's trials, and of others like them; it raises as `costs_of`."""
     trainer, settings = _trainer(study)
-    trainer.check(spec, settings)
-    cost = trainer.flops(spec, settings)
-    if cost is None:
-        raise _untold(study, spec)
-    return cost
+
+    def count(spec: TrialSpec) -> float:
+        trainer.check(spec, settings)
+        cost = trainer.flops(spec, settings)
+        if cost is None:
+            what = f"nothing tells the FLOPs of a trial with {', '.join(spec.scale)}"
+            raise InputError(what, study.name, 'Give parameters and tokens in [scale], or flops = "6 * ..." in [trainer]')
+        return cost
+
+    return count
 
 
-def _costs(study: Study, budget: float | None) -> dict[str, float] | None:
+def _costs(study: Study, trainer: Trainer, settings: Mapping[str, Any], budget: float | None) -> dict[str, float] | None:
     """As `costs_of`; None where they cannot be told and no budget needs them. Raises InputError where it buys no trial."""
-    trainer, settings = _trainer(study)
-    costs: dict[str, float] = {}
+    if budget is not None:
+        costs = costs_of(study)
+        if budget < (cheapest := min(costs.values())):
+            raise InputError(f"{budget:.3g} FLOP buy no trial", "--budget", f"The cheapest takes {cheapest:.3g}")
+        return costs
+    known: dict[str, float] = {}
     for spec in study.specs:
         trainer.check(spec, settings)
         if (cost := trainer.flops(spec, settings)) is not None:
-            costs[spec.id] = cost
-        elif budget is not None:
-            raise _untold(study, spec)
-    if budget is not None and budget < (cheapest := min(costs.values())):
-        raise InputError(f"{budget:.3g} FLOP buy no trial", "--budget", f"The cheapest takes {cheapest:.3g}")
-    return costs if len(costs) == len(study.specs) else None
-
-
-def _untold(study: Study, spec: TrialSpec) -> InputError:
-    what = f"nothing tells the FLOPs of a trial with {', '.join(spec.scale)}"
-    return InputError(what, study.name, 'Give parameters and tokens in [scale], or flops = "6 * ..." in [trainer]')
+            known[spec.id] = cost
+    return known if len(known) == len(study.specs) else None
 
 
 def _settings(trainer: Callable[..., Any] | Mapping[str, Any] | None, study: Study) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from .errors import DataError, InputError, ScalelawError
 from .estimate import Estimate
 from .forecast import forecast
 from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
-from .run import RunSummary, cost_of, costs_of, run
+from .run import RunSummary, costs_of, counting, run
 from .store import load, shown
 from .study import Grid, Parent, Study
 from .trial import TrialSpec
@@ -239,12 +239,10 @@ def plan_study(
     point = _target(study, target)
     pool = _Pool(study, _over(study, point))
     trials, done = _so_far(storage, pool)
-    first = study.specs[0]
+    first, count = study.specs[0], counting(study)
 
     def cost(where: Mapping[str, float]) -> float:
-        return cost_of(
-            study, replace(first, scale={**first.scale, **{name: max(round(value), 1) for name, value in where.items()}})
-        )
+        return count(replace(first, scale={**first.scale, **{name: max(round(value), 1) for name, value in where.items()}}))
 
     table = Trials.from_columns({"loss": []}, study.name) if trials is None else trials
     return plan(table, {name: point[name] for name in pool.over}, budget, pool=pool.candidates(done), costs=cost, **options)

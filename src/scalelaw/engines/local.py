@@ -140,10 +140,6 @@ class LocalPool(Pool):
         for worker in self._workers:
             worker.join()
 
-    def pids(self) -> list[int]:
-        """The processes of the workers that have been started and not ended."""
-        return [worker.process.pid for worker in self._workers if worker.process is not None and worker.process.poll() is None]
-
     def take(self, worker: _Worker) -> _Job | None:
         """The next batch for a worker, waiting for one; None when the pool is closed."""
         with self._changed:
