@@ -387,6 +387,16 @@ def test_any_table_gives_numbers_or_a_reason(data: st.DataObject) -> None:
         assert (each["parameters"] is None) == (each["status"] != "YES") or each["parameters"] is None
 
 
+def test_an_optimum_no_network_could_have_is_refused() -> None:
+    sizes = [1e7, 1e8, 1e7, 24362290551162.0, *[1e7] * 5, 554331244645.0, 1e3, 49214488783.0, 1e7]
+    compute = [1e19, 1e18, 1e10, *[1e18] * 4, 2.6887891537452956e29, *[1e18] * 4, 1e19]
+    loss = [1.0, 3.0, 1.0, 8.0, 7.0, 1.0, 6.0, 0.5, 137.0, 0.75, 1.75, 54.0, 273.0]
+    with np.errstate(all="ignore"):
+        third = allocate(Trials.from_columns({"parameters": sizes, "compute": compute, "loss": loss}), 1e21).approaches[2]
+    assert third.applies is Applies.NO_NETWORK
+    assert "1e+1478 parameters" in third.reason
+
+
 # ---- figures and command line -------------------------------------------------------------------------------------------------
 
 

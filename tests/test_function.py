@@ -19,7 +19,7 @@ from scalelaw.cli import main
 from scalelaw.engines import Batch
 from scalelaw.errors import SpecError, StudyError
 from scalelaw.optimum import optimum
-from scalelaw.run import cost_of, run
+from scalelaw.run import costs_of, run
 from scalelaw.store import Store, load
 from scalelaw.study import Study, parse_study, read_study
 from scalelaw.testing.trainers import check_trainer
@@ -299,12 +299,13 @@ def test_a_study_of_functions_is_analysed_like_any_other(folder: Path) -> None:
         "hyperparameters": {"learning_rate": {"from": 1e-3, "to": 1e-1, "count": 5}, "batch_size": 4},
     }
     study = parse_study(content, folder=folder)
-    assert cost_of(study, study.specs[0]) == 6 * 64 * 20 * 4
+    costs = costs_of(study)
+    assert costs[study.specs[0].id] == 6 * 64 * 20 * 4
     summary = run(study, folder / "study.db", max_parallel=2)
     assert summary.complete
     with Store(folder / "study.db", read_only=True) as store:
         for trial in store.trials():
-            assert trial.compute == cost_of(study, trial.spec)
+            assert trial.compute == costs[trial.spec.id]
             assert trial.compute_rule == "the study's formula 6 * width**2 * steps * batch_size"
     found = optimum(load(folder / "study.db"), at={"width": 128}).estimates({"width": 128})
     assert found["learning_rate"].value == pytest.approx(1e-2, rel=0.05)

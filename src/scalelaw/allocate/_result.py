@@ -46,6 +46,7 @@ class Applies(enum.Enum):
     ONE_BUDGET = "Only one budget has a bracketed minimum, and an exponent needs two: add a budget."
     COLLINEAR = "The runs lie on one line in (ln N, ln D), so size and data cannot be told apart: vary the tokens per parameter."
     NOT_FITTED = "The parametric law could not be fitted."
+    NO_NETWORK = "Its optimum lies a factor of 1e30 or more from every run, where no network is."
     NO_DATA = "There are no runs."
 
 
