@@ -4,13 +4,14 @@ VENV := .venv
 TORCH := .venv-torch
 BIN := $(VENV)/bin
 SECONDS ?= 600
+ROUNDS ?= 10
 
 # Two spinning threads on one shared core run hundreds of times slower than one thread each.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help demo test lint types unit test-cluster test-examples soak bench docs clean
+.PHONY: help demo test lint types unit test-cluster test-examples soak explore bench docs clean
 
 help:
 	@echo "make demo    the width study at laptop scale, start to report, about a minute after set-up"
@@ -18,6 +19,7 @@ help:
 	@echo "make test-cluster   Ray, SLURM, Dask and PostgreSQL for real on this machine; installs Debian packages when run as root"
 	@echo "make test-examples  the training templates with PyTorch, Hugging Face and Lightning, in an environment of their own"
 	@echo "make soak    kill tests and fuzzing for SECONDS=600"
+	@echo "make explore ROUNDS=10 times every property test, on fresh random examples"
 	@echo "make bench   the benchmarks that need no other library; see benchmarks/README.md for all"
 	@echo "make docs    regenerate the pages that are made from the code"
 	@echo "make clean   remove the environment and what the demo wrote"
@@ -46,6 +48,9 @@ test-examples: $(TORCH)/.made
 
 soak: $(VENV)/.dev
 	SCALELAW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -m soak
+
+explore: $(VENV)/.dev
+	for round in $$(seq $(ROUNDS)); do $(BIN)/pytest -q -n 2 -m "hypothesis and not soak" --hypothesis-profile=default || exit 1; done
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.calibration
