@@ -180,7 +180,8 @@ def _at(approach: Approach, runs: Runs, how: _How) -> Approach:
     (log_n,), (se,) = (tuple(map(float, each)) for each in path.at(np.array([c])))
     log_d = c - math.log(runs.per_token) - log_n
     if max(abs(log_n - float(runs.n.mean())), abs(log_d - float(runs.d.mean()))) > _FAR:
-        return missing(approach.name, Applies.NO_NETWORK, f"It would have 1e{log_n / math.log(10):+.0f} parameters.", approach.budgets)
+        told = f"It would have 1e{log_n / math.log(10):+.0f} parameters."
+        return missing(approach.name, Applies.NO_NETWORK, told, approach.budgets)
     degrees, level = path.degrees, how.level
     if isinstance(path, LawPath):
         slope, slope_se = path.exponent()
