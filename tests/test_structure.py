@@ -48,6 +48,7 @@ LAYERS = (
         "noise",
         "trend",
         "pieces",
+        "exponents",
         "surface",
         "growth",
         "factors",

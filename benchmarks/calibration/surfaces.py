@@ -14,6 +14,10 @@ from scalelaw.testing.surfaces import Surface, axes
 __all__ = ["WORLDS", "surfaces"]
 
 _TWO = {"over": ("parameters", "tokens"), "smallest": (1e7, 1e9)}
+_FOUR = {**_TWO, "sizes": 2, "horizons": 2, "ragged": 0}
+# As where a parametrisation carries the settings over; and against what is published, each exponent by two standard deviations.
+_STILL = {"learning_rate": {"exponents": (0.0, 0.0)}, "batch_size": {"exponents": (0.0, 0.0)}}
+_ODD = {"learning_rate": {"exponents": (0.4, -0.7)}, "batch_size": {"exponents": (0.5, 0.0)}}
 WORLDS = {
     "1 hyperparameter, 8 sizes, tau .1": Surface(axes(1), sizes=8),
     "1, 5 sizes, tau .25, 2 seeds": Surface(axes(1), sizes=5, tau=0.25, seeds=2),
@@ -21,6 +25,11 @@ WORLDS = {
     "2, 6 sizes, tau .1, divergence": Surface(axes(2), cliff=1.3),
     "2, 8 sizes, tau .1, edges": Surface(axes(2, learning_rate={"shift": 2.5}), sizes=8),
     "2, 12 cells of 2 scales, tau .1": Surface(axes(2), **_TWO, sizes=5, ragged=2),
+    "the same, nothing moves": Surface(axes(2, **_STILL), **_TWO, sizes=5, ragged=2),
+    "the same, exponents nobody saw": Surface(axes(2, **_ODD), **_TWO, sizes=5, ragged=2),
+    "2, 4 cells of 2 scales, tau .1": Surface(axes(2), **_FOUR),
+    "the same 4, nothing moves": Surface(axes(2, **_STILL), **_FOUR),
+    "the same 4, exponents nobody saw": Surface(axes(2, **_ODD), **_FOUR),
     "3, 5 sizes, tau .02, edges": Surface(axes(3, learning_rate={"shift": 1.5}), sizes=5, tau=0.02),
     "3, 6 sizes, tau .1, divergence, 20 % missing": Surface(axes(3), cliff=1.0, missing=0.2),
     "3, 2 scales, tau .1, cells missing": Surface(axes(3), **_TWO, sizes=5, ragged=2, missing=0.1, missing_cells=0.15),

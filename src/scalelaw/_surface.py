@@ -36,8 +36,8 @@ class Priors:
         curvature_between: scale of the prior x exp(-x / scale) on the scatter of H between scales, in units of H.
         learn: learn that scatter; else it is the scale.
         growth: standard deviation of the trend of H, in units of H per nat of scale.
-        intercept, exponent, bend: standard deviations of B, in nats, per nat of parameters (`Table.nats`) and per nat squared;
-            bend 0 is a straight law. Published exponents of rate and batch in parameters, tokens and compute are 0 to 0.75.
+        intercept, exponent, bend: standard deviations of B, in nats, per nat of parameters and per nat squared; bend 0 is a
+            straight law. `_exponents.py` says of which exponents more is known.
         straight: probability of the straight law before the runs: see `trend`.
         level: standard deviation of what a factor's level moves the best setting, in nats.
         tau: scale of the prior tau exp(-tau / scale) on the scatter between scales.
@@ -73,7 +73,7 @@ class Table:
         count `(R, C, n)`: runs behind each mean, 0 where padded.
         own `(R, C)`: variance of one run's own seed noise.
         s `(R, C, S)`: ln scale, centred.
-        nats `(S,)`: by how much ln parameters move with ln of each scale column: a width's exponents are twice as large.
+        known, doubt `(m, S)`: mean and standard deviation of the prior on the exponents: see `_exponents.py`.
         level `(R, C, K)`: 1 where the scale's runs are at a factor's level, which may move the best setting; K is often 0.
     """
 
@@ -83,7 +83,8 @@ class Table:
     own: Array
     s: Array
     level: Array
-    nats: Array
+    known: Array
+    doubt: Array
 
 
 @dataclass(eq=False)
@@ -223,11 +224,20 @@ class Surface:
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
         local = [np.zeros((R, 1 + m)), quad**-2.0, (p.skew_between * cube[:, own]) ** -2.0]
-        law = [p.intercept**-2.0, *(p.exponent * self.t.nats) ** -2.0, *([p.bend**-2.0] * self.S if p.bend else [])]
-        law += [p.level**-2.0] * self.t.level.shape[2]
+        rest = [p.bend**-2.0] * (self.S if p.bend else 0) + [p.level**-2.0] * self.t.level.shape[2]
+        law = np.concatenate([[p.intercept**-2.0, *doubt, *rest] for doubt in self.t.doubt**-2.0])
         trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
-        shared = [np.tile(law, (R, m)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
+        shared = [np.tile(law, (R, 1)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
         return np.concatenate(local, axis=1), np.concatenate(shared, axis=1)
+
+    def _expected(self) -> Array:
+        """Prior mean of the shared unknowns, `(t,)`: zero but for exponents that are known beforehand."""
+        q = self.X.shape[2]
+        T, P = self.steep.shape[2], len(self.pairs)
+        mean = np.zeros(self.m * q + P * (1 + T) + len(self.cubes))
+        for j in range(self.m):
+            mean[j * q + 1 : j * q + 1 + self.S] = self.t.known[j]
+        return mean
 
     def solve(self) -> None:
         """One weighted solve at the present centres; updates the noise, the robust weights and tau."""
@@ -246,7 +256,7 @@ class Surface:
         self.blocks = (LG @ L, LG @ M, np.einsum("rckl,rck->rcl", L, b), local)
         self.whole = (
             np.sum(np.swapaxes(M, 2, 3) @ G @ M, axis=1) + diagonal(shared),
-            np.einsum("rckl,rck->rl", M, b),
+            np.einsum("rckl,rck->rl", M, b) + shared * self._expected(),
         )
         for _ in range(3):
             self._eliminate()

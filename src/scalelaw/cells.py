@@ -13,7 +13,7 @@ from .axis import axis_of
 from .errors import DataError
 from .trials import Trials
 
-__all__ = ["NATS", "Cell", "cells_of", "default_factors", "default_hyper", "default_over", "means_of", "names_of"]
+__all__ = ["Cell", "cells_of", "default_factors", "default_hyper", "default_over", "means_of", "names_of"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -26,8 +26,6 @@ _SIZES = (
     "embedding_parameters",
     "compute",
 )
-# ln parameters per ln of a scale column; 1 where it is not listed.
-NATS = {"width": 2.0}
 
 
 @dataclass(frozen=True, eq=False)

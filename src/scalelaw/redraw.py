@@ -86,7 +86,8 @@ def _drawn(full: Table, state: State, count: int, random: np.random.Generator) -
         full.own[0][scales],
         full.s[0][scales],
         full.level[0][scales],
-        full.nats,
+        full.known,
+        full.doubt,
     )
 
     def several(values: Array) -> Array:

@@ -25,9 +25,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._exponents import known_exponents
 from ._growth import Growth, growth
 from ._surface import Priors, Surface, Table
-from .cells import NATS, Cell, cells_of
+from .cells import Cell, cells_of
 from .estimate import Estimate, quantile_t
 from .factors import Best, Level, best_levels, compare_levels
 from .noise import SeedNoise, seed_noise
@@ -236,7 +237,8 @@ def _respond(
     level = level or cells[0].levels
     scale = np.log([[cell.point[name] for name in over] for cell in cells])
     middle = scale.mean(axis=0)
-    surface, seeds = _solve(cells, scale - middle, settings, level)
+    table = tabulate(cells, scale - middle, level, known_exponents(hyper, over, settings.exponent))
+    surface, seeds = _solve(cells, table, settings)
     own = [n for n, (i, j) in enumerate(surface.cubes) if i == j]
     return Response(
         over,
@@ -254,9 +256,8 @@ def _respond(
     )
 
 
-def _solve(cells: list[Cell], s: Array, settings: Settings, level: tuple[str, ...]) -> tuple[Surface, SeedNoise]:
+def _solve(cells: list[Cell], table: Table, settings: Settings) -> tuple[Surface, SeedNoise]:
     """Once without seeds, which tells what is near the best; where settings were repeated, again with their noise."""
-    table = tabulate(cells, s, level)
     surface = Surface(table, settings)
     surface.run()
     near = surface.weights()[0]
@@ -267,7 +268,7 @@ def _solve(cells: list[Cell], s: Array, settings: Settings, level: tuple[str, ..
     return surface, seeds
 
 
-def tabulate(cells: Sequence[Cell], s: Array, level: tuple[str, ...] = ()) -> Table:
+def tabulate(cells: Sequence[Cell], s: Array, level: tuple[str, ...], exponents: tuple[Array, Array]) -> Table:
     """The cells as one padded table with a single replicate; levels other than the given ones get a column each."""
     n, m = max(len(cell.y) for cell in cells), cells[0].z.shape[1]
     z, y, count = np.zeros((1, len(cells), n, m)), np.zeros((1, len(cells), n)), np.zeros((1, len(cells), n))
@@ -278,8 +279,7 @@ def tabulate(cells: Sequence[Cell], s: Array, level: tuple[str, ...] = ()) -> Ta
         z[0, c, rows:], y[0, c, rows:] = cell.z[0], cell.y[0]
     others = level_columns(cells, level)
     at = np.array([[float(cell.levels[k] == each) for k, each in others] for cell in cells]).reshape(len(cells), len(others))
-    nats = np.array([NATS.get(name, 1.0) for name in cells[0].point])
-    return Table(z, y, count, np.zeros((1, len(cells))), s[None], at[None], nats)
+    return Table(z, y, count, np.zeros((1, len(cells))), s[None], at[None], *exponents)
 
 
 def level_columns(cells: Sequence[Cell], level: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -301,7 +301,7 @@ def _trend(surface: Surface, over: tuple[str, ...], hyper: tuple[str, ...], midd
             straight, left, chance = beta, covariance, 1.0
             beta, covariance = np.append(beta, np.zeros(S)), np.pad(covariance, (0, S))
         told = int(np.sum(own[0, :, j, j] < _TOLD**2))
-        share = np.clip(np.diag(left)[1:] / (surface.p.exponent * surface.t.nats) ** 2, 0.0, 1.0)
+        share = np.clip(np.diag(left)[1:] / surface.t.doubt[j] ** 2, 0.0, 1.0)
         tau = float(surface.state.tau[0, j])
         paths.append(Path(straight, left, beta, covariance, chance, tau, max(told - S, 1), share))
     first = surface.cov[0][np.ix_(range(0, m * q, q), range(0, m * q, q))]

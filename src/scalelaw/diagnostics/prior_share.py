@@ -12,7 +12,7 @@ _MUCH = 0.05
 
 
 class PriorShare(Diagnostic):
-    """An exponent of a best setting of which the weak prior gives more than a twentieth of the precision."""
+    """An exponent of a best setting of which the prior gives more than a twentieth of the precision."""
 
     name = "prior_share"
     question = "Does a prior, rather than the runs, say how a best setting moves with size?"
@@ -24,16 +24,16 @@ class PriorShare(Diagnostic):
             return None
         told: list[str] = []
         for name, path in zip(response.hyper, response.trend.paths, strict=True):
-            for column, share in zip(response.over, path.prior_share, strict=True):
+            j, table = response.hyper.index(name), response.solver.t
+            priors = zip(response.over, path.prior_share, table.known[j], table.doubt[j], strict=True)
+            for column, share, mean, sd in priors:
                 if share > _MUCH:
-                    told.append(f"{share:.0%} of what is known of the exponent of {name} in {column}")
+                    told.append(f"{share:.0%} of what is known of the exponent of {name} in {column} (it is {mean:g} +- {sd:g})")
         if not told:
             return None
-        widths = sorted(set(response.solver.p.exponent * response.solver.t.nats))
-        prior = " and ".join(f"0 +- {width:g}" for width in widths)
         scales = len({tuple(bowl.point.values()) for bowl in response.bowls})
         return self.finding(
-            f"The prior ({prior}) gives {', '.join(told)}: {scales} sizes say little more.",
+            f"A prior gives {', '.join(told)}: {scales} sizes say little more.",
             "Tune at sizes farther apart, or at more of them, before the law is extrapolated.",
         )
 
