@@ -71,7 +71,7 @@ $(VENV)/.made:
 # PyTorch and what builds on it, with scalelaw: 2 GB, which nothing but the templates in examples/ needs.
 $(TORCH)/.made: pyproject.toml
 	@$(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 transformers accelerate lightning pytest -e '.[train]'
+	$(TORCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 transformers accelerate lightning pytest hypothesis -e '.[train]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.made pyproject.toml
