@@ -13,7 +13,7 @@ from scalelaw._student import cdf
 from scalelaw.axis import Axis, axis_of
 from scalelaw.readings import READINGS, read
 from scalelaw.redraw import redraw
-from scalelaw.response import Response, respond
+from scalelaw.response import Response, Settings, respond
 from scalelaw.testing.surfaces import Surface, axes
 from scalelaw.testing.worlds import World
 from scalelaw.trend import Path, straighten
@@ -94,6 +94,18 @@ def test_a_bent_law_is_seen_and_forecast() -> None:
         assert bend.low < 2 * -0.06 < bend.high or abs(bend.value + 0.12) < 0.05
     assert np.mean(inside) >= 0.75
     assert np.mean(straight_misses) > 0.9
+
+
+def test_a_law_that_may_not_bend_is_straight() -> None:
+    world = World(sizes=8, tau=0.02, noise=0.001)
+    trials, _ = world.draw(np.random.default_rng(1))
+    straight = respond(trials, ("width",), ("learning_rate",), Settings(bend=0.0))
+    assert straight is not None
+    path = straight.trend.paths[0]
+    assert path.straight == 1.0
+    told = straight.trend.exponent("learning_rate", "width")
+    assert told.low < -0.35 < told.high
+    assert straight.trend.bend("learning_rate", "width").value == 0.0
 
 
 def test_two_scales_answer_with_the_priors_share() -> None:

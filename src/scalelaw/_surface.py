@@ -224,7 +224,7 @@ class Surface:
         cube = np.stack([unit[:, i] * unit[:, j] for i, j in self.cubes], axis=1) if self.cubes else np.zeros((R, 0))
         own = [n for n, (i, j) in enumerate(self.cubes) if i == j]
         local = [np.zeros((R, 1 + m)), quad**-2.0, (p.skew_between * cube[:, own]) ** -2.0]
-        rest = [p.bend**-2.0] * (self.S if p.bend else 0) + [p.level**-2.0] * self.t.level.shape[2]
+        rest = [*([p.bend**-2.0] * self.S if p.bend else []), *[p.level**-2.0] * self.t.level.shape[2]]
         law = np.concatenate([[p.intercept**-2.0, *doubt, *rest] for doubt in self.t.doubt**-2.0])
         trend = [(p.growth * quad) ** -2.0] * self.steep.shape[2]
         shared = [np.tile(law, (R, 1)), (10.0 * quad) ** -2.0, *trend, (p.skew * cube) ** -2.0]
