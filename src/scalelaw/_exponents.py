@@ -9,9 +9,10 @@ another group, data set and model; Step Law's grid, on which the estimator is te
     rate over N     -0.23 (Bjorck et al. 2024, arXiv:2409.19913), -0.32 (the rates of Brown et al. 2020, arXiv:2005.14165, from
                     125M to 175B at one number of tokens), -0.25 to -0.5 by theory (Everett et al. 2024, arXiv:2407.05872); with
                     tokens in proportion -0.36 (Porian et al. 2024, arXiv:2406.19146)
-    rate over D     -0.32 at a fixed batch (Bjorck); about +0.3 beside a tuned batch (Lingle 2025, his table of best settings)
-    batch over N    about 0 (Zhang et al. 2024, arXiv:2410.21676; Bergsma et al. 2025, arXiv:2505.13738; Lingle)
-    batch over D    0.38 (Bergsma), 0.47 (Zhang, the critical batch), about 0.65 (Lingle); with parameters in proportion 0.70 (Porian)
+    rate over D     -0.32 at a fixed batch (Bjorck); about +0.3 beside a tuned batch (table of Lingle, lucaslingle.substack.com)
+    batch over N    about 0 (Zhang et al. 2024, arXiv:2410.21676; Bergsma et al. 2025, arXiv:2505.13738)
+    batch over D    0.38 (Bergsma), 0.47 (Zhang, the critical batch), about 0.65 (Lingle); with parameters in proportion 0.70
+                    (Porian)
     over compute    rate -0.125, batch 0.33 (Bi et al. 2024, arXiv:2401.02954); -0.18 and 0.35 (Porian)
 
 The standard deviations are about twice the sources' own scatter.
