@@ -170,6 +170,66 @@ def count(store: Path) -> int:
         return 0
 
 
+def test_a_trial_that_always_fails_ends_no_loop(tmp_path: Path) -> None:
+    queued = TrialSpec("mine", {"width": 7}, {"learning_rate": 0.1}, model="net")
+    tries: Counter[str] = Counter()
+    with open_study(tmp_path / "study.db", STUDY) as study:
+        study.enqueue(queued)
+        for spec in study:
+            tries[spec.id] += 1
+            assert sum(tries.values()) < 1000, "it is asked for for ever"
+            if spec == queued or spec["width"] == 16:
+                study.tell(spec, error="out of memory")
+            else:
+                study.tell(spec, 1.0)
+    failing = {queued.id, *(spec.id for spec in STUDY.specs if spec["width"] == 16)}
+    assert {key for key, times in tries.items() if times == 3} == failing
+    assert len(tries) == 1 + len(STUDY.specs)
+    with open_study(tmp_path / "study.db", STUDY) as study:
+        assert {spec.id for spec in study.ask(100)} == failing, "the next process tries again"
+
+
+LADDER = Study(
+    "mine",
+    "mine",
+    (Grid({"width": (16, 32, 64, 128)}, {"learning_rate": log_spaced(1e-4, 1e-1, 13)}, (0,)),),
+    "net",
+    target={"width": 1024.0},
+    trainer={"function": "nobody.calls:it", "flops": "width ** 2 * 1000"},
+)
+ASKS = """
+import sys
+from test_asking import LADDER
+from scalelaw.asking import open_study
+with open_study(sys.argv[1], LADDER, planned=True, budget=float(sys.argv[2])) as study:
+    print(*(spec.id for spec in study.ask(int(sys.argv[3]))))
+"""
+
+
+def elsewhere(store: Path, budget: float, count: int) -> list[str]:
+    """What another process is asked to train."""
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-c", ASKS, str(store), str(budget), str(count)]
+    return subprocess.check_output(command, text=True, env={**os.environ, "PYTHONPATH": paths}).split()
+
+
+def test_processes_that_ask_the_planner_share_its_trials_and_its_budget(tmp_path: Path) -> None:
+    cheapest = 1000 * 16.0**2
+    with open_study(tmp_path / "study.db", LADDER, planned=True, budget=3 * cheapest) as study:
+        mine = study.ask()
+        other = elsewhere(tmp_path / "study.db", 3 * cheapest, 1)
+        assert len(other) == 1
+        assert other != [mine.id]
+        mine = [mine, *study.ask(2)]
+        assert len(mine) == 3
+        assert elsewhere(tmp_path / "study.db", 3 * cheapest, 1) == [], "what is being trained is paid for"
+
+
+def test_a_budget_of_nothing_buys_nothing(tmp_path: Path) -> None:
+    with open_study(tmp_path / "study.db", LADDER, planned=True, budget=0.0) as study:
+        assert study.ask() is None
+
+
 def test_the_planner_is_asked_where_that_is_wanted(tmp_path: Path) -> None:
     grid = Grid({"width": (16, 32, 64, 128)}, {"learning_rate": log_spaced(1e-4, 1e-1, 13)}, (0,))
     rules = {"function": "nobody.calls:it", "flops": "width ** 2 * 1000"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +24,8 @@ from scalelaw.run import costs_of, run
 from scalelaw.store import Store, load
 from scalelaw.study import Study, parse_study, read_study
 from scalelaw.testing.trainers import check_trainer
-from scalelaw.trainers import Order, Stopped, trainer_of, trainers
+from scalelaw.trainers import Order, Record, Stopped, rules, trainer_of, trainers
+from scalelaw.trainers._limit import _Watch, limited
 from scalelaw.trainers.function import function_settings
 from scalelaw.trial import Status, Trial, TrialSpec
 
@@ -239,6 +241,23 @@ def test_a_function_that_takes_too_long_is_ended(folder: Path, name: str, main: 
     # The alarm is off again: the next one may take longer.
     assert one(folder, "number").loss == 1.5
     time.sleep(0.4)
+
+
+def test_an_alarm_that_rings_as_the_function_returns_is_off_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Record(SPEC, rules({"timeout": 60}), Order(tmp_path))
+    stop = _Watch.stop
+
+    def ringing(watch: _Watch) -> None:
+        monkeypatch.setattr(_Watch, "stop", stop)
+        signal.raise_signal(signal.SIGALRM)
+        stop(watch)
+
+    before = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(_Watch, "stop", ringing)
+    with pytest.raises(Stopped), limited(record, None):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 def test_a_function_that_holds_on_ends_its_worker_and_keeps_its_reason(folder: Path) -> None:

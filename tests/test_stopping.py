@@ -152,6 +152,40 @@ def test_the_best_settings_go_on_and_no_size_is_compared_with_another(tmp_path: 
     assert cell(spec(1.0, 5)) == cell(spec(2.0, 6)) != cell(spec(1.0, 5, width=16))
 
 
+def test_at_a_number_of_tokens_no_batch_size_is_compared_with_another(tmp_path: Path) -> None:
+    """The smallest batch ends best, and by any step it has seen the fewest tokens."""
+    tokens, halving = 64_000, Halving(3, 25)
+    sizes = (8, 16, 32, 64, 128, 256)
+
+    def loss(batch: int, step: int) -> float:
+        return 2 + 5 * (batch * step + 100) ** -0.25 * (1 + 0.02 * math.log2(batch))
+
+    assert min(sizes, key=lambda batch: loss(batch, tokens // batch)) == 8
+    for rung in (25, 75, 225):
+        for batch in reversed(sizes):
+            trial = TrialSpec("t", {"width": 16, "tokens": tokens}, {"batch_size": batch, "learning_rate": 0.1})
+            assert Rungs(tmp_path, trial, halving).goes_on(rung, loss(batch, rung)), (rung, batch)
+    # The rates of one batch size are; and so are batch sizes where every run has the same steps.
+    rates = [TrialSpec("t", {"tokens": tokens}, {"batch_size": 8, "learning_rate": rate}) for rate in (0.1, 0.2, 0.3, 0.4)]
+    assert [Rungs(tmp_path, each, halving).goes_on(25, float(each["learning_rate"])) for each in rates] == [True] * 3 + [False]
+    assert cell(TrialSpec("t", {"steps": 9}, {"batch_size": 8})) == cell(TrialSpec("t", {"steps": 9}, {"batch_size": 16}))
+
+
+def test_a_run_that_comes_back_from_a_checkpoint_does_not_pass_for_better_at_the_rung(tmp_path: Path) -> None:
+    rules, order = Rules(halving=Halving(2, 10)), Order(tmp_path)
+
+    def run(rate: float, steps: range) -> bool:
+        record = Record(spec(rate), rules, order)
+        return all(record.note(step, rate + 10 / step, {}) for step in steps)
+
+    assert run(5.0, range(1, 15)), "the first goes on"
+    assert run(5.0, range(18, 19)), "its worker was lost, it goes on from its checkpoint, where its loss is lower"
+    place = next(path.parent for path in spool.rungs(tmp_path).rglob("*.0"))
+    assert place.name == "10"
+    (noted,) = [float(path.read_text(encoding="ascii")) for path in place.iterdir()]
+    assert noted == pytest.approx(5.0 + np.mean([10 / 9, 1.0])), "what it had at step 10 stands"
+
+
 def test_a_spool_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for rate in range(1, 9):

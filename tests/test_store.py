@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from scalelaw import spool
 from scalelaw.errors import InputError, StoreError, UnknownNameError
 from scalelaw.store import Store, load
-from scalelaw.trial import Curve, Status
+from scalelaw.trial import Curve, Status, Trial, TrialSpec
 from store_contract import StoreContract, trial
 from test_spool import TRIAL
 
@@ -185,3 +186,48 @@ def test_readers_see_whole_trials_while_a_writer_writes_and_make_no_file(tmp_pat
     # The last reader may have been there when the writer wanted to fold its log away; the next writer does it.
     Store(path).close()
     assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
+
+
+# ---- two processes, one of which also looks ------------------------------------------------------------------------------
+
+LOOKING = """
+import os, signal, subprocess, sys
+import scalelaw
+from scalelaw.store import Store, listing
+from scalelaw.trial import Status, Trial, TrialSpec
+
+other = "import sys; from scalelaw.store import Store; Store(sys.argv[1]).close()"
+with Store(sys.argv[1]) as store:
+    for place in range(4):
+        store.put([Trial(TrialSpec("t", {"width": place}, {}), Status.COMPLETE, loss=1.0)])
+        assert len(scalelaw.load(sys.argv[1])) == listing(sys.argv[1], curves=True).total == place + 1
+        subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_who_looks_at_a_store_that_he_writes_loses_nothing(tmp_path: Path) -> None:
+    """A process that closes any handle of a file loses its locks on it, and another one that closes the store its log."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKING, str(tmp_path / "study.db")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with Store(tmp_path / "study.db") as store:
+        assert len(store) == 4
+
+
+def test_a_log_that_was_taken_away_is_told_before_results_are_deleted(tmp_path: Path) -> None:
+    path, trial = tmp_path / "study.db", Trial(TrialSpec("t", {"width": 1}, {}), Status.COMPLETE, loss=1.0)
+    store = Store(path)
+    path.read_bytes()  # somebody copies the file
+    subprocess.run(
+        [sys.executable, "-c", "import sys; from scalelaw.store import Store; Store(sys.argv[1]).close()", path], check=True
+    )
+    spool.write(store.spool, trial)
+    with pytest.raises(StoreError, match="log was taken away"):
+        store.ingest()
+    assert [spool.read(each) for each in spool.scan(store.spool)] == [trial]
+    store.close()
+    with Store(path) as again:
+        assert [each.id for each in again.ingest().trials] in ([trial.id], [])
+        assert again.trials() == [trial]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,8 @@ from .until import suggest
 __all__ = ["OpenStudy", "open_study"]
 
 Watch = Callable[[Trial], None]
+# How often a trial that failed is asked for again by the process in which it did.
+RETRIES = 2
 
 
 class OpenStudy:
@@ -44,6 +47,7 @@ class OpenStudy:
         self._planned, self._options, self._on_trial = planned, dict(options), tuple(on_trial)
         self._asked: dict[str, TrialSpec] = {}
         self._records: dict[str, Record] = {}
+        self._failures: Counter[str] = Counter()
         self._rules = rules({} if study is None else study.trainer)
 
     # ---- what is wanted -----------------------------------------------------------------------------------------------
@@ -52,26 +56,29 @@ class OpenStudy:
         """The next trial; None where there is none. With a `count` a list of at most so many.
 
         First what was enqueued, then the study's trials without a result: in its order, or as the planner wants them.
-        What other processes have asked for is left to them.
+        What other processes have asked for is left to them, and so is what has failed here three times.
 
         Raises:
             InputError: the planner cannot plan, see `until.suggest`.
         """
         wanted = 1 if count is None else count
-        found = self.store.claim((), wanted)
-        if len(found) < wanted:
-            found += self.store.claim(self._wanted(wanted - len(found)), wanted - len(found))
+        hopeless = {key for key, times in self._failures.items() if times > RETRIES}
+        found = self.store.claim((), wanted, without=hopeless)
+        while (more := wanted - len(found)) > 0 and (specs := self._wanted(more, hopeless)):
+            found += (new := self.store.claim(specs, more, without=hopeless))
+            if new or not self._planned:
+                break  # else somebody has just taken what the planner wanted: ask it for what comes after
         self._asked.update({spec.id: spec for spec in found})
         if count is not None:
             return found
         return found[0] if found else None
 
-    def _wanted(self, count: int) -> Iterable[TrialSpec]:
+    def _wanted(self, count: int, hopeless: Collection[str]) -> Sequence[TrialSpec]:
         if self.study is None:
             return ()
         if not self._planned:
             return self.study.specs
-        return suggest(self.study, self._storage, count, busy=self.store.claims(), **self._options)
+        return suggest(self.study, self._storage, count, busy={*self.store.busy(), *hopeless}, **self._options)
 
     def __iter__(self) -> Iterator[TrialSpec]:
         while (spec := self.ask()) is not None:
@@ -128,7 +135,7 @@ class OpenStudy:
             result: the loss; or a mapping that holds `loss` and what else is known: parameters (N), embedding_parameters, tokens
                 (D), compute (C), and other numbers as metrics. None takes the loss that was reported last.
             curve: (step, loss) pairs, beside what was reported.
-            error: the trial failed, for this reason; it is asked for again.
+            error: the trial failed, for this reason; it is asked for again, twice at most by this process.
             pruned: it was stopped early on purpose.
 
         Raises:
@@ -153,6 +160,7 @@ class OpenStudy:
     def _store(self, told: Trial) -> None:
         self.store.put([told])
         if told.status is Status.FAILED:
+            self._failures[told.id] += 1
             self.store.give_back([told.id])
         else:
             self.store.settle([told.id])

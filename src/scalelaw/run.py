@@ -142,7 +142,7 @@ def _costs(study: Study, trainer: Trainer, settings: Mapping[str, Any], budget: 
     """As `costs_of`; None where they cannot be told and no budget needs them. Raises InputError where it buys no trial."""
     if budget is not None:
         costs = costs_of(study)
-        if budget < (cheapest := min(costs.values())):
+        if not budget >= (cheapest := min(costs.values())):
             raise InputError(f"{budget:.3g} FLOP buy no trial", "--budget", f"The cheapest takes {cheapest:.3g}")
         return costs
     known: dict[str, float] = {}

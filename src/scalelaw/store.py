@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ._store.address import Server, parse, shown
-from ._store.store import Ingested, Store, place_of
+from ._store.held import is_held
+from ._store.ids import place_of
+from ._store.store import Ingested, Store
 from .condition import is_condition, select
 from .errors import DataError, RunError, StoreError
 from .importers import Reading, importers, names_in, parse_mapping, recognise
@@ -218,7 +220,7 @@ def template(path: str | Path) -> TrialSpec | None:
 def is_store(address: str | Path) -> bool:
     """Whether it is a store: on a server, a file of ours, or an SQLite file that no importer knows: a damaged store, say."""
     path = parse(address)
-    if isinstance(path, Server):
+    if isinstance(path, Server) or is_held(path):
         return True
     with contextlib.suppress(OSError), path.open("rb") as stream:
         head = stream.read(len(MAGIC))

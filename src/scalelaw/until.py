@@ -187,8 +187,8 @@ def run_until(
     """
     goal, point = condition(until), _target(study, target)
     pool = _Pool(study, _over(study, point))
-    budget = budget or study.budget or math.inf
-    if min(pool.costs.values()) > budget:
+    budget = _budget(study, budget)
+    if not min(pool.costs.values()) <= budget:
         raise InputError(f"a budget of {budget:.3g} FLOPs buys no run", study.name, "Raise it")
     rounds: list[Round] = []
     summary, filled = None, None
@@ -271,7 +271,7 @@ def suggest(
     trials, done = _so_far(storage, pool)
     held = done | {key for key in busy if key in pool.costs}
     spend = math.fsum(pool.costs[key] for key in held)
-    at = (spend, Policy().fill * spend, budget or study.budget or math.inf, seed)
+    at = (spend, Policy().fill * spend, _budget(study, budget), seed)
     return _next(trials, pool, held, point, at)[0][:count]
 
 
@@ -281,6 +281,12 @@ def _target(study: Study, target: Mapping[str, float] | None) -> dict[str, float
     if not point:
         raise InputError("no target is named", study.name, "Add [plan] target = { width = 1024 } to the study, or --target")
     return point
+
+
+def _budget(study: Study, budget: float | None) -> float:
+    """FLOPs at most: those asked for, which may be none, else the study's own."""
+    found = study.budget if budget is None else budget
+    return math.inf if found is None else found
 
 
 def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -129,13 +130,25 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        _keep_from_children((batches, answers), nothing)
         with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
             serve(batches, answers, options.spool, options.checkpoint_seconds, alone=True)
     return 0
 
 
+def _keep_from_children(own: Sequence[TextIO], nothing: TextIO) -> None:
+    """Let no forked child hold the pipes: as long as it lives, the driver would wait for a worker that is gone."""
+
+    def let_go() -> None:
+        for stream in own:
+            if not stream.closed:
+                os.dup2(nothing.fileno(), stream.fileno(), inheritable=False)
+
+    os.register_at_fork(after_in_child=let_go)
+
+
 def _watch_parent() -> None:
-    """End the process when its parent is gone.
+    """End the process when its parent is gone, and with it what it has started, where it leads a process group.
 
     A thread looks, rather than Linux's PR_SET_PDEATHSIG: that one fires when the parent's *thread* ends, and it exists on one
     system only. Ending at once is safe, since a result file is there whole or not at all.
@@ -145,6 +158,8 @@ def _watch_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(WATCH_SECONDS)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()

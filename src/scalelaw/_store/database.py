@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +46,12 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def explained(self) -> AbstractContextManager[None]:
         """Turns what the database says into a StoreError of one line."""
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[sa.Connection]:
+        """A transaction. Raises StoreError where it could not be made, or may not last."""
+        with self.explained(), self.engine.begin() as connection:
+            yield connection
 
     @abc.abstractmethod
     def lock(self) -> Lock:

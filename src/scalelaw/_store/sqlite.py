@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy import event, exc, pool
 
 from ..errors import StoreError
 from .database import Database, Lock
+from .held import hold, is_held, let_go
 from .mounts import MOUNTS, network
 
 __all__ = ["SQLite"]
@@ -28,6 +30,7 @@ class SQLite(Database):
         self.name, self._path = str(path), path
         self.spool = path.with_name(f"{path.name}.spool")
         self.network = network(path, mounts)
+        self._log: tuple[int, int] | None = None  # which file the write-ahead log is
         if path.is_dir():
             raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
         if read_only:
@@ -42,6 +45,26 @@ class SQLite(Database):
                 f"the folder cannot be made ({error.strerror})", str(path.parent), "Choose another path with --storage"
             ) from error
         self.engine = _writer(path, "WAL" if self.network is None else "DELETE")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[sa.Connection]:
+        """See `Database.transaction`: what was written into a log that is no more the store's own would be lost."""
+        with super().transaction() as connection:
+            yield connection
+        if self._log is not None and self._log_now() != self._log:
+            what = "its log was taken away: something in this process opened the file of the store, and another closed it"
+            raise StoreError(what, self.name, "Nothing finished is lost: run the same command again")
+
+    def prepare(self) -> None:
+        """See `Database.prepare`."""
+        super().prepare()
+        self._log = self._log_now()
+
+    def _log_now(self) -> tuple[int, int] | None:
+        with contextlib.suppress(OSError):
+            state = self._path.with_name(f"{self._path.name}-wal").stat()
+            return (state.st_dev, state.st_ino)
+        return None
 
     def explained(self) -> contextlib.AbstractContextManager[None]:
         """See `Database.explained`."""
@@ -98,6 +121,22 @@ def _writer(path: Path, journal: str) -> sa.Engine:
     def _begun(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    return _held(engine, path)
+
+
+def _held(engine: sa.Engine, path: Path) -> sa.Engine:
+    """The engine, whose file nobody in this process opens otherwise as long as it has a connection; see `held`."""
+
+    @event.listens_for(engine, "connect")
+    def _opened(_connection: sqlite3.Connection, record: Any) -> None:
+        with contextlib.suppress(OSError):
+            record.info["held"] = hold(path)
+
+    @event.listens_for(engine, "close")
+    def _closed(_connection: sqlite3.Connection, record: Any) -> None:
+        if "held" in record.info:
+            let_go(record.info.pop("held"))
+
     return engine
 
 
@@ -119,10 +158,12 @@ def _reader(path: Path) -> sa.Engine:
     def _begun(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
-    return engine
+    return _held(engine, path)
 
 
 def _header_says_log(path: Path) -> bool:
+    if is_held(path):
+        return True
     with contextlib.suppress(OSError), path.open("rb") as stream:
         return stream.read(20)[18:] == b"\x02\x02"
     return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import spool
 from ..condition import is_condition, select
-from ..errors import RunError, StoreError, UnknownNameError, near
+from ..errors import StoreError, UnknownNameError
 from ..trial import Curve, Status, Trial, TrialSpec
 from ..trials import FILES, Trials
 from .address import Server, parse
+from .ids import place_of
 from .mounts import MOUNTS
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ else:
     notes, packed, postgres, rows, sqlite, waiting, whole = (_Late(f".{name}") for name in _LATE)
     exported = _Late("..importers.exported")
 
-__all__ = ["Ingested", "Store", "place_of"]
+__all__ = ["Ingested", "Store"]
 
 AT_ONCE = 1_000
 LEASE = 86_400.0
@@ -111,7 +112,7 @@ class Store:
     def _transaction(self) -> Generator[sa.Connection]:
         if self._lock is not None:
             self._lock.renew()
-        with self._database.explained(), self._database.engine.begin() as connection:
+        with self._database.transaction() as connection:
             yield connection
 
     def lock(self) -> None:
@@ -233,14 +234,21 @@ class Store:
         with self._transaction() as connection:
             return waiting.enqueue(connection, specs)
 
-    def claim(self, specs: Iterable[TrialSpec], count: int = 1, lease: float = LEASE) -> list[TrialSpec]:
-        """Take trials to train that no other process has taken: first from the queue, then of `specs` those without a result.
+    def claim(
+        self, specs: Iterable[TrialSpec], count: int = 1, lease: float = LEASE, *, without: Collection[str] = ()
+    ) -> list[TrialSpec]:
+        """Take trials to train that no process has taken: first from the queue, then of `specs` those without a result.
 
-        A claim ends with `settle`, with `give_back`, with the process that made it, or, seen from another machine, after `lease`
-        seconds.
+        Those whose ids are in `without` are left. A claim ends with `settle`, with `give_back`, with the process that made it,
+        or, seen from another machine, after `lease` seconds.
         """
         with self._transaction() as connection:
-            return waiting.claim(connection, specs, count, lease)
+            return waiting.claim(connection, specs, count, lease, without)
+
+    def busy(self, lease: float = LEASE) -> set[str]:
+        """The ids of the trials that any process has claimed, see `claim`."""
+        with self._transaction() as connection:
+            return waiting.busy(connection, lease)
 
     def claims(self) -> dict[str, TrialSpec]:
         """The trials that this process has claimed, by id."""
@@ -381,18 +389,3 @@ class Store:
         """
         with self._transaction() as connection:
             return whole.restore(connection, exported.records(Path(path)))
-
-
-def place_of(run: str, known: Sequence[str], other: Sequence[str] = ()) -> int:
-    """The place of the one id in `known` that is `run` or begins so; else of the one in `other`. Raises RunError."""
-    for names in (known, other):
-        exact = [place for place, name in enumerate(names) if name == run]
-        found = exact or [place for place, name in enumerate(names) if run and name.startswith(run)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join(names[place] for place in found[:5])
-            raise RunError(f"{len(found)} trials have ids that begin so: {some}", run, "Give more of the id")
-    close = near(run, known)
-    hint = f"Did you mean {close!r}? " if close else ""
-    raise RunError("there is no such file, and no trial with this id", run, f"{hint}Give a file of one row, or a trial's id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from . import rows
 from .lock import is_gone, own
 from .tables import trials, waiting
 
-__all__ = ["claim", "claims", "enqueue", "give_back", "settle"]
+__all__ = ["busy", "claim", "claims", "enqueue", "give_back", "settle"]
 
 REDO = (Status.FAILED.name, Status.LOST.name)
 
@@ -33,31 +33,36 @@ def enqueue(connection: sa.Connection, specs: Iterable[TrialSpec]) -> int:
     return len(added)
 
 
-def claim(connection: sa.Connection, specs: Iterable[TrialSpec], count: int, lease: float) -> list[TrialSpec]:
+def claim(
+    connection: sa.Connection, specs: Iterable[TrialSpec], count: int, lease: float, without: Collection[str] = ()
+) -> list[TrialSpec]:
     """Take trials that nobody trains: those in the queue, in their order, then those of `specs` that have no result.
 
     Args:
         lease: seconds after which the claim of another machine's process lapses; of this one's it does as the process ends.
+        without: ids of trials that are not wanted.
     """
     me, now = json.dumps(own()), time.time()
     taken: dict[str, TrialSpec] = {}
-    busy: set[str] = set()
-    finished = _finished(connection)
-    statement = sa.select(waiting).order_by(waiting.c.rank.is_(None), waiting.c.rank)
+    left_out = {*_finished(connection), *without, *busy(connection, lease)}
+    statement = sa.select(waiting).where(waiting.c.rank.is_not(None)).order_by(waiting.c.rank)
     for row in connection.execute(statement).all():
-        if row.id in finished:
-            continue
-        if row.owner is not None and not _lapsed(row, lease, now):
-            busy.add(row.id)
-        elif row.rank is not None and len(taken) < count:
+        if row.id not in left_out and len(taken) < count:
             taken[row.id] = TrialSpec.from_dict(json.loads(row.spec))
     for spec in specs:
         if len(taken) >= count:
             break
-        if spec.id not in finished and spec.id not in busy:
+        if spec.id not in left_out:
             taken.setdefault(spec.id, spec)
     _take(connection, taken, me, now)
     return list(taken.values())
+
+
+def busy(connection: sa.Connection, lease: float) -> set[str]:
+    """The ids of trials that some process has claimed and not told of; `lease` as in `claim`."""
+    now = time.time()
+    claimed = connection.execute(sa.select(waiting).where(waiting.c.owner.is_not(None))).all()
+    return {row.id for row in claimed if not _lapsed(row, lease, now)}
 
 
 def _take(connection: sa.Connection, taken: Mapping[str, TrialSpec], me: str, now: float) -> None:

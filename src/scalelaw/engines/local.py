@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from ..errors import EngineError, ScalelawError, WorkerLostError
 from ..train.device import environment_of, present
+from ..trainers._process import end, gone, kill
 from ._base import Batch, Engine, Pool, Resources, Shape
 from ._remote import explain
 from ._seats import Seat, cores, seats, visible
@@ -31,6 +32,7 @@ __all__ = ["Local", "LocalPool", "cores"]
 # Compiling a shape costs about a second, in which a core would do this many FLOPs. Batches well above it are worth compiling
 # on every worker, so that the largest trials are never left to one of them.
 HEAVY = 3e11
+PAUSE = 0.01
 
 
 class Local(Engine):
@@ -191,10 +193,10 @@ class _Worker:
         self._thread.start()
 
     def kill(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, and what it has started."""
         with self._lock:
-            if self.process is not None and self.process.poll() is None:
-                self.process.kill()
+            if self.process is not None:
+                kill(self.process)
 
     def join(self) -> None:
         """Wait until the thread and its process are gone. The pool is closed before this is called."""
@@ -233,8 +235,9 @@ class _Worker:
 
     def _ready(self, spool: Path) -> subprocess.Popen[str]:
         """The worker's process, started afresh where there is none or it is gone."""
-        if self.process is not None and self.process.poll() is None and spool == self._spool:
-            return self.process
+        with self._lock:
+            if self.process is not None and not gone(self.process) and spool == self._spool:
+                return self.process
         self._discard()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process; closed in _discard)
         with self._lock:
@@ -257,7 +260,8 @@ class _Worker:
 
     def _discard(self) -> None:
         if self.process is not None:
-            self.process.kill()
+            with self._lock:
+                end(self.process)
             with contextlib.suppress(OSError):  # what could not be sent to a dead worker
                 self.process.communicate()
             self.process = None
@@ -267,11 +271,13 @@ class _Worker:
 
     def _epitaph(self, process: subprocess.Popen[str], cancelled: bool) -> ScalelawError:
         """How the worker ended, with the last line it wrote to its standard error."""
-        if process.poll() is None:  # it closed its output and stayed: give it a moment to end by itself
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1)
-        process.kill()
-        code = process.wait()
+        deadline = time.monotonic() + 1  # it closed its output: give it a moment to end by itself
+        while process.returncode is None and time.monotonic() < deadline:
+            with self._lock:
+                gone(process)
+            time.sleep(PAUSE)
+        with self._lock:
+            code = end(process)
         last = ""
         if self._errors is not None:
             size = self._errors.seek(0, os.SEEK_END)

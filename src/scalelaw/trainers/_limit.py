@@ -39,9 +39,12 @@ def limited(record: Record, give_up: Callable[[], None] | None) -> Generator[Non
     watch = _Watch(record, seconds, give_up)
     watch.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            watch.stop()
     finally:
-        watch.stop()
+        watch.stop()  # an alarm that rang in the midst of the first left it undone; the next rings a second later
 
 
 class _Watch:

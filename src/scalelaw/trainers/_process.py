@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Ended", "run"]
+__all__ = ["Ended", "end", "gone", "kill", "run"]
 
 GRACE_SECONDS = 3.0
 # Of a line without end: more is read and dropped.
@@ -109,7 +109,7 @@ def run(
     try:
         return _follow(process, reading, (_Lines(line), _Lines(complaint)), going, left)
     finally:
-        _end(process)
+        end(process)
         os.close(reading)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
@@ -148,7 +148,7 @@ def _follow(
                 process.stdin.close()
             elif stopped is not None and time.monotonic() > stopped + 2 * GRACE_SECONDS:
                 break
-        _end(process)
+        end(process)
         if stopped is None:
             _drain(watch, outputs)
     ended = _status(told)
@@ -158,11 +158,9 @@ def _follow(
 
 
 def _drain(watch: selectors.BaseSelector, outputs: Mapping[int, _Lines]) -> None:
-    """What the pipes still hold. A process that left the group may keep them open: it is not waited for."""
-    while watch.get_map():
-        ready = watch.select(0.2)
-        if not ready:
-            return
+    """What the pipes still hold. A process that left the group may keep them open, and go on writing: it is not waited for."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while watch.get_map() and time.monotonic() < deadline and (ready := watch.select(0.2)):
         for key, _ in ready:
             data = os.read(key.fd, 1 << 16)
             if data:
@@ -178,9 +176,22 @@ def _status(told: bytes) -> dict[str, Any]:
     return {}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the group, then collect its leader: until then nobody else can bear its number."""
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill the group that a process leads; nothing once it is collected, since anybody may bear its number then."""
     if process.returncode is None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+
+
+def end(process: subprocess.Popen[Any]) -> int:
+    """Kill the group that a process leads, and collect it; its exit code."""
+    kill(process)
+    return process.wait()
+
+
+def gone(process: subprocess.Popen[Any]) -> bool:
+    """Whether the leader of a group has ended; what it left behind is killed at once, before its number is given out again."""
+    if process.returncode is None and process.poll() is not None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode is not None

@@ -109,7 +109,8 @@ class Record:
             return
         self._rung = rung
         loss, _ = self.course.mean(after=(1 - SHARE) * step)
-        if not self._rungs.goes_on(rung, loss):
+        again = self.course.first is not None and self.course.first[0] > rung
+        if not self._rungs.goes_on(rung, loss, again=again):
             self._decide({"status": Status.PRUNED, "last_loss": loss})
 
     def _decide(self, verdict: dict[str, Any]) -> None:

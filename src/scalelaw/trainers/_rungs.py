@@ -55,8 +55,14 @@ class Halving:
 
 
 def cell(spec: TrialSpec) -> str:
-    """Equal for the runs that are compared with each other: all but hyperparameters and seed. 16 hexadecimal digits."""
-    alike = replace(spec, hyperparameters={}, seed=0).to_dict()
+    """Equal for the runs that are compared with each other: all but hyperparameters and seed. 16 hexadecimal digits.
+
+    Where the scale does not tell the steps, say because it tells the tokens, the batch size decides how many there are: runs of
+    different ones are at different parts of their way at one step, and are not compared.
+    """
+    paces = () if "steps" in spec.scale else ("batch_size",)
+    kept = {name: spec.hyperparameters[name] for name in paces if name in spec.hyperparameters}
+    alike = replace(spec, hyperparameters=kept, seed=0).to_dict()
     return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -72,14 +78,21 @@ class Rungs:
     spec: TrialSpec
     halving: Halving
 
-    def goes_on(self, rung: int, loss: float) -> bool:
+    def goes_on(self, rung: int, loss: float, *, again: bool = False) -> bool:
         """Note what the run had at a rung; whether its setting is among the best 1/keep of those that were there, or the best 3.
 
         A file that cannot be written or read is no reason to stop a run.
+
+        Args:
+            again: the run came back beyond the rung, from a checkpoint: what it had there before counts, if it left that.
         """
         place = self.folder / cell(self.spec) / str(rung)
         own, name = _setting(self.spec), f"{_setting(self.spec)}.{self.spec.seed}"
-        self._note(place, name, loss)
+        before = _loss(place / name) if again else None
+        if before is None:
+            self._note(place, name, loss)
+        else:
+            loss = before
         found: dict[str, list[float]] = {own: [loss]}
         for path in _files(place):
             if path.name != name and (other := _loss(path)) is not None:
