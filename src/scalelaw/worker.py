@@ -129,9 +129,26 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        _withhold(batches, answers)
         with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
             serve(batches, answers, options.spool, options.checkpoint_seconds, alone=True)
     return 0
+
+
+def _withhold(*streams: TextIO) -> None:
+    """Give processes that a trial forks nothing in the streams' place.
+
+    One that outlives this process would hold the pipes open, and the driver would wait for an answer for ever; one that returns
+    from its trial would take batches away.
+    """
+
+    def forked() -> None:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in streams:
+            os.dup2(nothing, stream.fileno(), inheritable=False)
+        os.close(nothing)
+
+    os.register_at_fork(after_in_child=forked)
 
 
 def _watch_parent() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -191,10 +192,10 @@ class _Worker:
         self._thread.start()
 
     def kill(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, with all that its trials have started."""
         with self._lock:
             if self.process is not None and self.process.poll() is None:
-                self.process.kill()
+                _end_group(self.process)
 
     def join(self) -> None:
         """Wait until the thread and its process are gone. The pool is closed before this is called."""
@@ -272,6 +273,7 @@ class _Worker:
                 process.wait(1)
         process.kill()
         code = process.wait()
+        _end_group(process)  # at once, while what is left of it keeps its number from being given away
         last = ""
         if self._errors is not None:
             size = self._errors.seek(0, os.SEEK_END)
@@ -282,6 +284,12 @@ class _Worker:
             return EngineError(f"the workers do not start (exit code {code}{last}). Check the installation with: scalelaw doctor")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return WorkerLostError(f"a worker process ended without a result ({how}{last})")
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """Kill a worker and the processes that its trials have started: a killed one's loaders may wait for it for ever."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reply(line: str) -> dict[str, Any]:
