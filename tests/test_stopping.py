@@ -127,7 +127,7 @@ def test_a_course_keeps_the_mean_in_bounded_memory(count: int, seed: int) -> Non
 
 
 def test_a_course_of_many_reports_keeps_its_shape_and_its_noise() -> None:
-    """A loss reported at each of 300,000 steps: the curve is the run's, from its first steps to its last, not a few of its ends."""
+    """A loss reported at each of 300,000 steps: the curve is that of the whole run, not of its end."""
     steps = np.arange(300_000)
     losses = (1.0 + 2.0 * (1 + steps / 50) ** -0.5) * np.exp(0.02 * np.random.default_rng(0).normal(size=len(steps)))
     course = Course()
