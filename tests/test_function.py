@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,15 @@ def kept(spec, report):
     if not there.exists():
         there.write_text("half")
         raise RuntimeError("first attempt")
+    return 1.0
+def leaving_a_fork(spec, report):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    (report.folder.parent / "child").write_text(str(child))
+    os.kill(os.getpid(), 9)
+def coming_back_twice(spec, report):
+    os.fork()
     return 1.0
 class Slow:
     pass
@@ -212,6 +221,39 @@ def test_nothing_a_function_does_reaches_the_next(folder: Path) -> None:
     assert one(folder, "failing").status is Status.FAILED
     assert sys.exc_info() == handlers
     assert one(folder, "number").loss == 1.5
+
+
+def in_time(work: Callable[[], Any], seconds: float = 60) -> Any:
+    """What it gives; a failure where it does not end."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    return found[0]
+
+
+def mine(name: str, folder: Path, seeds: int) -> Study:
+    table = {"name": "s", "task": "t", "seeds": seeds, "scale": {"width": 8}, "trainer": {"function": f"functions.py:{name}"}}
+    return parse_study(table, folder=folder)
+
+
+def test_what_a_killed_worker_has_forked_neither_holds_the_run_up_nor_stays(folder: Path) -> None:
+    store = folder / "s.db"
+    summary = in_time(lambda: run(mine("leaving_a_fork", folder, 1), store, max_parallel=1, retries=0))
+    assert summary.progress.lost == 1
+    child = int((folder / "s.db.spool" / "trials" / "child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    deadline = time.monotonic() + 10
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "what the worker forked is still there"
+        time.sleep(0.05)
+
+
+def test_a_fork_that_returns_from_its_trial_takes_no_other(folder: Path) -> None:
+    summary = in_time(lambda: run(mine("coming_back_twice", folder, 12), folder / "s.db", max_parallel=1))
+    assert summary.complete
+    assert summary.trained == 12
 
 
 def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:

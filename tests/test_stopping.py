@@ -126,6 +126,24 @@ def test_a_course_keeps_the_mean_in_bounded_memory(count: int, seed: int) -> Non
     assert course.last[0] == count
 
 
+def test_a_course_of_many_reports_keeps_its_shape_and_its_noise() -> None:
+    """A loss reported at each of 300,000 steps: the curve is that of the whole run, not of its end."""
+    steps = np.arange(300_000)
+    losses = (1.0 + 2.0 * (1 + steps / 50) ** -0.5) * np.exp(0.02 * np.random.default_rng(0).normal(size=len(steps)))
+    course = Course()
+    for step, loss in zip(steps.tolist(), losses.tolist(), strict=True):
+        course.add(step, loss)
+    curve = course.curve()
+    assert curve is not None
+    assert 100 <= len(curve.steps) <= 200
+    assert (curve.steps[0], curve.steps[-1]) == (1, len(steps) - 1)
+    ends = np.array(curve.steps)
+    expected = [losses[first + 1 : last + 1].mean() for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+    assert curve.losses == pytest.approx(expected, rel=0.01)
+    assert course.noise() == pytest.approx(0.02, rel=0.1)
+    assert course.mean(after=0.9 * len(steps))[0] == pytest.approx(losses[270_000:].mean(), rel=1e-3)
+
+
 # ---- halving ------------------------------------------------------------------------------------------------------------
 
 

@@ -73,6 +73,19 @@ def test_a_specs_id_never_changes() -> None:
     assert spec.id == TrialSpec.from_dict(spec.to_dict()).id == "92fb1b9e9232022e"
 
 
+def test_a_metric_does_not_take_the_place_of_what_a_trial_is() -> None:
+    own = {"status": 3.0, "loss": 9.0, "width": 1.0, "learning_rate": 7.0, "id": 5.0, "accuracy": 0.5}
+    table = Trials.from_trials([Trial(TrialSpec("t", {"width": 64}, {"learning_rate": 0.1}), Status.COMPLETE, 2.0, metrics=own)])
+    assert len(table.finished) == 1
+    assert [table[name][0] for name in ("status", "loss", "width", "learning_rate", "accuracy")] == [
+        "COMPLETE",
+        2.0,
+        64,
+        0.1,
+        0.5,
+    ]
+
+
 def test_a_spec_cannot_be_changed() -> None:
     scale = {"width": 64}
     spec = TrialSpec("fashion_mnist", scale, {})

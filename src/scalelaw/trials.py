@@ -247,7 +247,7 @@ def place(over: Sequence[str], at: Mapping[str, Any]) -> dict[str, float]:
 def _row(trial: Trial) -> dict[str, Any]:
     spec = trial.spec
     results = ("loss", "parameters", "embedding_parameters", "tokens", "compute", "initial_loss", "last_loss", "seconds")
-    return {
+    row = {
         "id": trial.id,
         "task": spec.task,
         "model": spec.model,
@@ -261,8 +261,9 @@ def _row(trial: Trial) -> dict[str, Any]:
         **{name: value for name, value in spec.task_options.items() if name in IDENTITIES},
         # What it was trained on before: at every scale the same word, so that such trials can be told apart and compared.
         **({} if spec.init_from is None else {"init_from": spec.init_from.task}),
-        **trial.metrics,
     }
+    # What somebody calls `status` or `width` among the metrics does not take the place of the trial's own.
+    return {**row, **{name: value for name, value in trial.metrics.items() if name not in row}}
 
 
 def _array(values: Any) -> np.ndarray:

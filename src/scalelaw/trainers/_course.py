@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ from ..trial import Curve
 
 __all__ = ["Course"]
 
-# Reports that are kept apart; beyond, neighbours are merged in pairs.
+# Reports that are kept; beyond, all but the newest are merged between points evenly spaced in the logarithm of their steps.
 MOST = 4096
+NEWEST = 1024
+MERGED = 2048
 # Points of the curve that is stored.
 CURVE_POINTS = 200
 
@@ -71,12 +74,14 @@ class Course:
     def noise(self) -> float:
         """Standard deviation of one report in ln loss, by the differences of neighbours: what moves in between is counted in.
 
-        0 where a loss is not positive.
+        Reports that were merged tell nothing of a single one. 0 where a loss is not positive.
         """
         losses = np.array(self._losses)
         if len(losses) < 2 or losses.min() <= 0:
             return 0.0
-        return float(np.median(np.abs(np.diff(np.log(losses))))) / (0.6745 * math.sqrt(2))
+        single = np.array(self._counts) == 1
+        between = np.abs(np.diff(np.log(losses)))[single[1:] & single[:-1]]
+        return float(np.median(between)) / (0.6745 * math.sqrt(2)) if len(between) else 0.0
 
     def curve(self) -> Curve | None:
         """At most about 200 points, evenly spaced in the logarithm of their steps, each the mean of its reports."""
@@ -84,11 +89,7 @@ class Course:
         if not len(steps):
             return None
         if len(steps) > CURVE_POINTS:
-            ends = points(int(steps[-1]), CURVE_POINTS)
-            _, starts = np.unique(np.searchsorted(ends, steps), return_index=True)
-            weights = np.add.reduceat(counts, starts)
-            losses = np.add.reduceat(losses * counts, starts) / weights
-            steps = steps[np.append(starts[1:], len(steps)) - 1]
+            steps, losses, _ = _between(points(int(steps[-1]), CURVE_POINTS), steps, losses, counts)
         return Curve(tuple(map(int, steps)), tuple(map(float, losses)))
 
     def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -98,10 +99,20 @@ class Course:
         return steps.astype(np.int64), losses, counts
 
     def _merge(self) -> None:
-        steps, losses, counts = (np.array(each) for each in (self._steps, self._losses, self._counts))
-        odd = len(steps) % 2  # the last one stays by itself: it is the newest
-        pairs = [each[: len(each) - odd].reshape(-1, 2) for each in (steps, losses, counts)]
-        merged = (pairs[1] * pairs[2]).sum(axis=1) / pairs[2].sum(axis=1)
-        self._steps = [*pairs[0][:, 1].tolist(), *steps[len(steps) - odd :].tolist()]
-        self._losses = [*merged.tolist(), *losses[len(losses) - odd :].tolist()]
-        self._counts = [*pairs[2].sum(axis=1).tolist(), *counts[len(counts) - odd :].tolist()]
+        arrays = [np.array(each, float) for each in (self._steps, self._losses, self._counts)]
+        old, new = [each[:-NEWEST] for each in arrays], [each[-NEWEST:] for each in arrays]
+        # A report at step 0 is the start, and no step's loss: it stays by itself.
+        zero = int(old[0][0] == 0)
+        merged = _between(points(self._steps[-1], MERGED), *(each[zero:] for each in old))
+        steps, losses, counts = (np.concatenate([o[:zero], m, n]) for o, m, n in zip(old, merged, new, strict=True))
+        self._steps, self._losses, self._counts = steps.astype(int).tolist(), losses.tolist(), counts.astype(int).tolist()
+
+
+def _between(
+    ends: NDArray[np.int64], steps: NDArray[Any], losses: NDArray[np.float64], counts: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    """The last step, the mean loss and the number of the reports after each end up to the next."""
+    _, starts = np.unique(np.searchsorted(ends, steps), return_index=True)
+    weights = np.add.reduceat(counts, starts)
+    means = np.add.reduceat(losses * counts, starts) / weights
+    return steps[np.append(starts[1:], len(steps)) - 1], means, weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ __all__ = ["Record", "Report", "Stopped"]
 
 # A trial's metrics are kept by name, the last value of each.
 MOST_METRICS = 1000
+# Beyond, a float tells no step from the next.
+LAST_STEP = 2**53
 _OWN = (*GIVEN, "loss", "initial_loss", "chance_loss")
 _NO_METRIC = (*_OWN, "step", "final", "id", "metrics")
 
@@ -224,9 +225,9 @@ class Report:
 
 def _step(value: Any) -> int:
     step = _number(value, "step")
-    if not (step >= 0 and step.is_integer()):
-        raise ValueError(f"a step is a whole number of 0 or more, not {value!r}")
-    return operator.index(int(step))
+    if not (0 <= step <= LAST_STEP and step.is_integer()):
+        raise ValueError(f"a step is a whole number of 0 or more, not {_short(value)}")
+    return int(step)
 
 
 def _number(value: Any, what: str) -> float:
