@@ -205,6 +205,9 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
         run_until(study(), tmp_path / "s.db", "regret < 1 %", target={"width": 64.0})
     with pytest.raises(InputError, match="does not vary"):
         run_until(study(), tmp_path / "s.db", "regret < 1 %", target={"depth": 64.0})
+    for nothing in (0.0, math.nan):
+        with pytest.raises(InputError, match="buys no run"):
+            run_until(study(), tmp_path / "s.db", "regret < 1 %", budget=nothing)
     grid = Grid({"width": (8, 16), "steps": (30,)}, {"learning_rate": (1e-3, 1e-2)})
     with pytest.raises(InputError, match="three values"):
         run_until(Study("two", "teacher_student", (grid,)), tmp_path / "s.db", "regret < 1 %", target={"width": 64.0})

@@ -171,12 +171,15 @@ def call(
     """What runs on a worker that is a function's: `worker.work` in the environment that the engine asks for.
 
     JAX and the libraries under NumPy read their variables when they are imported, so a fresh worker sets them first. In the
-    driver's own process (threads) they stay as they are.
+    driver's own process (threads) they stay as they are. A child of the driver's (process pools) ends with it.
     """
-    if whereabouts() != tuple(driver):
+    here = whereabouts()
+    if here != tuple(driver):
         os.environ.update(environment)
-    from ..worker import work
+    from ..worker import watch_parent, work
 
+    if (here[0], os.getppid()) == tuple(driver):
+        watch_parent()
     return work(message, folder, token)
 
 
