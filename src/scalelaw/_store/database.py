@@ -34,12 +34,14 @@ class Database(abc.ABC):
     Args:
         name: what messages call it.
         spool: the folder that workers write into.
+        identity: the same for one store however it is called, as far as that can be told.
         network: the kind of network file system that it lies on, if it does.
         engine: connections; each transaction of a writer is alone with the database, each of a reader sees one state of it.
     """
 
     name: str
     spool: Path
+    identity: str
     network: str | None = None
     engine: sa.Engine
 
@@ -83,9 +85,13 @@ class Database(abc.ABC):
         lock = self.lock()
         try:
             with self.explained():
+                with self.engine.begin() as connection:
+                    schema = self.check(connection)
+                if schema == SCHEMA:
+                    return  # another process has just done it, and its copy is the one to keep
                 self.backup(schema)
                 with self.engine.begin() as connection:
-                    migrate(connection, self.check(connection))
+                    migrate(connection, schema)
         finally:
             lock.release()
 

@@ -39,7 +39,7 @@ class Postgres(Database):
     def __init__(self, server: Server, *, read_only: bool) -> None:
         if importlib.util.find_spec("psycopg") is None:
             raise MissingExtraError("psycopg", "postgres", f"a store on a server ({server})")
-        self.name, self._server = str(server), server
+        self.name, self.identity, self._server = str(server), server.identity, server
         own = "" if server.schema == "public" else f".{server.schema}"
         self.spool = Path(f"{server.database}{own}.spool")
         if not read_only:

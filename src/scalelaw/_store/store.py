@@ -88,6 +88,7 @@ class Store:
             else sqlite.SQLite(place, read_only=read_only, mounts=mounts)
         )
         self.spool = Path(spool) if spool is not None else self._database.spool
+        self._shared = spool is not None or isinstance(place, Server)  # the folder is not this store's by its name
         try:
             if not read_only:
                 self._database.prepare()
@@ -119,10 +120,17 @@ class Store:
         """Become the one driver of this store until it is closed.
 
         Raises:
-            StoreError: another process is; the message gives its id.
+            StoreError: another process is; the message gives its id. Or the spool holds another store's results.
         """
         if self._lock is None:
-            self._lock = self._database.lock()
+            lock = self._database.lock()
+            try:
+                if self._shared:
+                    spool.belong(self.spool, self._database.identity)
+            except BaseException:
+                lock.release()
+                raise
+            self._lock = lock
 
     def close(self) -> None:
         """Close the file, and give up being its driver."""
@@ -381,11 +389,12 @@ class Store:
                 part.unlink()
         return len(found)
 
-    def restore(self, path: str | Path) -> tuple[int, int]:
-        """Read trials from a file that `export` wrote, in one transaction: how many, and how many of them were not there yet.
+    def restore(self, *paths: str | Path) -> tuple[int, int]:
+        """Read trials from files that `export` wrote, in one transaction: how many, and how many of them were not there yet.
 
         Raises:
-            DataError: the file is no export, or a row of it holds no trial; nothing is written then.
+            DataError: a file is no export, or a row of it holds no trial; nothing is written then.
         """
         with self._transaction() as connection:
-            return whole.restore(connection, exported.records(Path(path)))
+            counts = [whole.restore(connection, exported.records(Path(path))) for path in paths]
+        return sum(read for read, _ in counts), sum(new for _, new in counts)
