@@ -21,8 +21,8 @@ class Progress:
         flops, flops_done: training compute of all trials and of those done; None where it cannot be told beforehand.
         elapsed: seconds since the run began.
         speed: FLOPs per second of this run so far; None before the first trial ended.
-        eta: seconds until the end at this speed, small networks' overhead counted in; None before the first trial ended. Where
-            the compute cannot be told, every trial counts the same.
+        eta: seconds until the run ends at this speed, small networks' overhead counted in; None before the first trial ended.
+            Where the compute cannot be told, every trial counts the same.
     """
 
     trials: int

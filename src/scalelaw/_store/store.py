@@ -196,10 +196,11 @@ class Store:
             except OSError as error:
                 raise StoreError(f"a result cannot be read ({error.strerror})", str(path), "Check the disk") from error
         written = self.put(found.values()) if found else ()
-        with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
-            for path in found:
+        for path in found:
+            with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
                 path.unlink(missing_ok=True)
-            for path in broken:
+        for path in broken:
+            with contextlib.suppress(OSError):
                 path.rename(path.with_name(f"{path.name}.broken"))
         return Ingested(written, tuple(broken))
 
