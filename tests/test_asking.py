@@ -98,6 +98,10 @@ def test_wrong_results_are_one_line(tmp_path: Path) -> None:
         spec = study.ask()
         with pytest.raises(RunError, match="nobody asked for"):
             study.tell("0123456789abcdef", 1.0)
+        with pytest.raises(RunError, match="nobody asked for"):
+            study.tell(TrialSpec("another", {"width": 3}, {}), 1.0)
+        with pytest.raises(RunError, match="nobody asked for"):
+            study.report(TrialSpec("another", {"width": 3}, {}), 1, 1.0)
         with pytest.raises(RunError, match="gave no loss"):
             study.tell(spec)
         with pytest.raises(RunError, match="whole"):

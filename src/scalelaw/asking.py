@@ -46,6 +46,7 @@ class OpenStudy:
         self._storage = storage  # with the password that `Store.name` does not show
         self._planned, self._options, self._on_trial = planned, dict(options), tuple(on_trial)
         self._asked: dict[str, TrialSpec] = {}
+        self._own = {} if study is None else {spec.id: spec for spec in study.specs}
         self._records: dict[str, Record] = {}
         self._failures: Counter[str] = Counter()
         self._rules = rules({} if study is None else study.trainer)
@@ -183,14 +184,15 @@ class OpenStudy:
             self._asked.pop(key, None)
 
     def _spec(self, trial: TrialSpec | str) -> TrialSpec:
-        if isinstance(trial, TrialSpec):
-            return trial
-        known = {**self._asked, **({} if trial in self._asked else self.store.claims())}
-        if trial not in known and self.study is not None:
-            known.update({spec.id: spec for spec in self.study.specs})
-        if trial not in known:
-            raise RunError("a result for a trial that nobody asked for", str(trial), "Give the trial, or the id, that ask() gave")
-        return known[trial]
+        key = trial.id if isinstance(trial, TrialSpec) else trial
+        for known in (self._asked, self._own):
+            if key in known:
+                return known[key]
+        claimed = self.store.claims()
+        there = {} if key in claimed else {each.id: each.spec for each in self.store.trials([key], curves=False)}
+        if key not in claimed and key not in there:
+            raise RunError("a result for a trial that nobody asked for", key, "Give the trial, or the id, that ask() gave")
+        return claimed[key] if key in claimed else there[key]
 
     # ---- the store ----------------------------------------------------------------------------------------------------
 
