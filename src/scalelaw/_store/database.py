@@ -11,7 +11,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from ..errors import StoreError
+from ..errors import NoStoreError, StoreError
 from .migrations import migrate
 from .tables import SCHEMA, meta, metadata
 
@@ -100,8 +100,10 @@ class Database(abc.ABC):
         names = set(sa.inspect(connection).get_table_names())
         about = {row.key: row.value for row in connection.execute(sa.select(meta))} if "meta" in names else {}
         if about.get("application") != "scalelaw":
-            what = "this is a database, but not a scalelaw store" if names else "the store is empty"
-            raise StoreError(what, self.name, "Give the study.db that `scalelaw run` wrote")
+            mend = "Give the study.db that `scalelaw run` wrote"
+            if not names:
+                raise NoStoreError("the store is empty", self.name, mend)
+            raise StoreError("this is a database, but not a scalelaw store", self.name, mend)
         schema = int(about.get("schema", 0))
         if schema > SCHEMA:
             what = f"the store was written by a newer scalelaw (schema {schema}; this one reads up to {SCHEMA})"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
-from ..errors import StoreError
+from ..errors import NoStoreError, StoreError
 from .database import Database, Lock
 from .held import hold, is_held, let_go
 from .mounts import MOUNTS, network
@@ -37,7 +37,7 @@ class SQLite(Database):
             raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
         if read_only:
             if not path.exists():
-                raise StoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")
+                raise NoStoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")
             self.engine = _reader(path)
             return
         try:
