@@ -123,13 +123,12 @@ class Store:
             StoreError: another process is; the message gives its id. Or the spool holds another store's results.
         """
         if self._lock is None:
-            lock = self._database.lock()
-            try:
+            with contextlib.ExitStack() as undone:
+                lock = self._database.lock()
+                undone.callback(lock.release)
                 if self._shared:
                     spool.belong(self.spool, self._database.identity)
-            except BaseException:
-                lock.release()
-                raise
+                undone.pop_all()
             self._lock = lock
 
     def close(self) -> None:
