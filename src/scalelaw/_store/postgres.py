@@ -56,7 +56,7 @@ class Postgres(Database):
         engine = self._connect()
         try:
             with self.explained(), engine.begin() as connection:
-                if connection.scalar(sa.select(sa.func.to_regnamespace(self._server.schema))) is None:
+                if connection.scalar(sa.select(sa.func.to_regnamespace(f'"{self._server.schema}"'))) is None:
                     connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._server.schema}"')
         finally:
             engine.dispose()
