@@ -35,6 +35,7 @@ from scalelaw.engines.ray import fitting
 from scalelaw.engines.slurm import SlurmPool, _Element, _raised, packed
 from scalelaw.errors import EngineError, InputError, MissingExtraError, StoreError, WorkerLostError
 from scalelaw.run import run
+from scalelaw.store import Store
 from scalelaw.study import Grid, Study
 from scalelaw.testing.engines import check_engine
 from scalelaw.train.device import environment_of, remote_environment
@@ -233,6 +234,23 @@ def test_an_executor_of_ones_own_is_left_open() -> None:
         with engine_of(executor).open(Resources(), {}) as pool:
             assert pool.capacity() == 1
         assert executor.submit(lambda: 1).result(5) == 1
+
+
+def test_an_executor_that_answers_no_more_is_told_and_its_trials_stay_to_be_trained(tmp_path: Path) -> None:
+    class Gone(Hand):
+        """As Dask's client when its scheduler has died."""
+
+        def nthreads(self) -> dict[str, int]:
+            if self.futures:
+                raise OSError("Timed out trying to connect to tcp://127.0.0.1:8786")
+            return {"one": 1}
+
+    grid = Grid({"width": (1, 2, 3)}, {"learning_rate": (0.1,)})
+    study = Study("s", "t", (grid,), "net", trainer={"function": "nobody.calls:it"})
+    with pytest.raises(EngineError, match=r"does not answer \(.*Timed out.*run the same command"):
+        run(study, tmp_path / "study.db", engine=Gone())
+    with Store(tmp_path / "study.db", read_only=True) as store:
+        assert store.statuses() == {}
 
 
 def make() -> Hand:

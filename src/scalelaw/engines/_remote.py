@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -142,7 +143,8 @@ class RemotePool(Pool):
         retire(job.folder, job.message["attempt"])
         with self._changed:
             self._changed.notify_all()
-        self._advance()
+        with contextlib.suppress(EngineError):  # the driver is told when it asks itself
+            self._advance()
 
     def _settled(self, job: Job, answer: Answer | BaseException) -> tuple[str, ...]:
         if isinstance(answer, BaseException):

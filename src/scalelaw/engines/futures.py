@@ -96,9 +96,17 @@ class FuturesPool(RemotePool):
         self._last = 1
 
     def capacity(self) -> int:
-        """What the executor tells of its workers, or the option `workers`, or the cores here."""
+        """What the executor tells of its workers, or the option `workers`, or the cores here.
+
+        Raises:
+            EngineError: it does not answer any more.
+        """
         if self._open:
-            self._last = max(1, self._workers or _told(self._executor) or os.cpu_count() or 1)
+            try:
+                self._last = max(1, self._workers or _told(self._executor) or os.cpu_count() or 1)
+            except Exception as error:  # whatever its connection raises
+                mend = "Start it again, then run the same command; nothing finished is lost"
+                raise EngineError(f"the executor does not answer ({one_line(error)[:200]}). {mend}.") from error
         return self._last if self._limit is None else min(self._last, self._limit)
 
     def close(self) -> None:
