@@ -22,9 +22,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from .errors import InputError, RunError
+from .spool import rungs
 from .store import Store
 from .study import Study, read_study
 from .trainers import Order, Record, rules, trainer_of
+from .trainers._rungs import Halving, Rungs, cell
 from .trial import Status, Trial, TrialSpec, Value
 from .trials import Trials
 from .until import suggest
@@ -217,9 +219,20 @@ class OpenStudy:
 
     def close(self) -> None:
         """Give back what was asked for and not told of, and close the store."""
-        self.store.give_back(list(self._asked))
-        self._asked.clear()
-        self.store.close()
+        try:
+            self.store.give_back(list(self._asked))
+            self._asked.clear()
+            if self._rules.halving is not None:
+                self._forget(self._rules.halving)
+        finally:
+            self.store.close()
+
+    def _forget(self, halving: Halving) -> None:
+        """Remove what the runs had at their rungs, where all of the study's are done: a store at rest is one file."""
+        done = {key for key, status in self.store.statuses().items() if status not in (Status.FAILED, Status.LOST)}
+        if self._own.keys() <= done:
+            for spec in {cell(spec): spec for spec in self._own.values()}.values():
+                Rungs(rungs(self.store.spool), spec, halving).forget()
 
     def __enter__(self) -> Self:
         return self
