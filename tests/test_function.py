@@ -326,6 +326,18 @@ def test_the_time_that_is_left_is_that_of_the_run_and_not_of_the_study(folder: P
     assert etas[-1] == 0
 
 
+def test_of_many_reasons_the_most_frequent_are_told(folder: Path) -> None:
+    body = "raise ValueError('always' if spec.seed < 3 else spec.seed)"
+    (folder / "odd.py").write_text(f"def train(spec, report):\n    {body}\n", encoding="utf-8")
+    grid = Grid({"width": (1,)}, {"learning_rate": (0.1,)}, tuple(range(150)))
+    study = Study("odd", "t", (grid,), "net", trainer={"function": "odd.py:train"}, folder=folder)
+    summary = run(study, folder / "study.db", max_parallel=1, batch=50)
+    assert summary.progress.failed == 150
+    assert len(summary.errors) == 100
+    assert next(iter(summary.errors.items())) == ("ValueError: always", 3)
+    assert "(3 of them: ValueError: always)" in summary.message
+
+
 def test_what_functions_print_takes_no_room(folder: Path) -> None:
     loud = "sys.stderr.write('x' * 3_000_000 + f'\\nseed {spec.seed}\\n')"
     code = f"import sys\ndef train(spec, report):\n    {loud}\n"

@@ -27,6 +27,8 @@ __all__ = ["Driver", "Wish", "signals"]
 
 REDO = (Status.FAILED, Status.LOST)
 TICK = 0.2
+# Reasons of failures that are counted: a hundred thousand trials may each have a word of their own.
+MOST_ERRORS = 1000
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,9 @@ class Driver:
         if trial.id in self._left:
             self._left.discard(trial.id)
             self._work_left -= self._work[trial.id]
-        if trial.status in REDO:
-            self.errors[trial.error or trial.status.value] += 1
+        reason = trial.error or trial.status.value
+        if trial.status in REDO and (reason in self.errors or len(self.errors) < MOST_ERRORS):
+            self.errors[reason] += 1
         self._worked += self._work[trial.id]
         self._computed += 0.0 if self._costs is None else self._costs[trial.id]
         self._tell(TrialEnded(trial, self.progress()))

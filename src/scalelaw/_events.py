@@ -85,7 +85,7 @@ class RunSummary:
         trained: trials whose result this run added.
         interrupted: the signal that stopped the run, or None.
         broken: result files that held no trial and were set aside.
-        errors: why trials failed or were lost in this run, the most frequent reason first, each with how many.
+        errors: why trials failed or were lost in this run, the hundred most frequent reasons, each with how many.
     """
 
     study: str
