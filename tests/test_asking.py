@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_wrong_results_are_one_line(tmp_path: Path) -> None:
         spec = study.ask()
         with pytest.raises(RunError, match="nobody asked for"):
             study.tell("0123456789abcdef", 1.0)
+        with pytest.raises(RunError, match="nobody asked for"):
+            study.tell(TrialSpec("another", {"width": 3}, {}), 1.0)
+        with pytest.raises(RunError, match="nobody asked for"):
+            study.report(TrialSpec("another", {"width": 3}, {}), 1, 1.0)
         with pytest.raises(RunError, match="gave no loss"):
             study.tell(spec)
         with pytest.raises(RunError, match="whole"):
@@ -187,6 +192,17 @@ def test_a_trial_that_always_fails_ends_no_loop(tmp_path: Path) -> None:
     assert len(tries) == 1 + len(STUDY.specs)
     with open_study(tmp_path / "study.db", STUDY) as study:
         assert {spec.id for spec in study.ask(100)} == failing, "the next process tries again"
+
+
+def test_what_runs_had_at_their_rungs_goes_when_all_are_done(tmp_path: Path) -> None:
+    halved = replace(STUDY, trainer={"function": "nobody.calls:it", "halving": {"keep": 2, "first": 10}})
+    for count in (5, 1000):
+        with open_study(tmp_path / "study.db", halved) as study:
+            for spec in study.ask(count):
+                study.report(spec, 10, loss_of(spec))
+                study.tell(spec, loss_of(spec))
+        assert (tmp_path / "study.db.spool").exists() == (count == 5), "the others are compared with these"
+    assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
 
 
 LADDER = Study(

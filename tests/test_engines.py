@@ -6,8 +6,10 @@ With real clusters: tests/cluster.
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import os
+import re
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,9 +32,10 @@ from scalelaw.engines._slurm import GONE, Node, Partition, State, jobs, minutes,
 from scalelaw.engines.futures import FuturesPool, submitting
 from scalelaw.engines.local import LocalPool
 from scalelaw.engines.ray import fitting
-from scalelaw.engines.slurm import _raised, packed
+from scalelaw.engines.slurm import SlurmPool, _Element, _raised, packed
 from scalelaw.errors import EngineError, InputError, MissingExtraError, StoreError, WorkerLostError
 from scalelaw.run import run
+from scalelaw.store import Store
 from scalelaw.study import Grid, Study
 from scalelaw.testing.engines import check_engine
 from scalelaw.train.device import environment_of, remote_environment
@@ -230,6 +234,23 @@ def test_an_executor_of_ones_own_is_left_open() -> None:
         with engine_of(executor).open(Resources(), {}) as pool:
             assert pool.capacity() == 1
         assert executor.submit(lambda: 1).result(5) == 1
+
+
+def test_an_executor_that_answers_no_more_is_told_and_its_trials_stay_to_be_trained(tmp_path: Path) -> None:
+    class Gone(Hand):
+        """As Dask's client when its scheduler has died."""
+
+        def nthreads(self) -> dict[str, int]:
+            if self.futures:
+                raise OSError("Timed out trying to connect to tcp://127.0.0.1:8786")
+            return {"one": 1}
+
+    grid = Grid({"width": (1, 2, 3)}, {"learning_rate": (0.1,)})
+    study = Study("s", "t", (grid,), "net", trainer={"function": "nobody.calls:it"})
+    with pytest.raises(EngineError, match=r"does not answer \(.*Timed out.*run the same command"):
+        run(study, tmp_path / "study.db", engine=Gone())
+    with Store(tmp_path / "study.db", read_only=True) as store:
+        assert store.statuses() == {}
 
 
 def make() -> Hand:
@@ -530,6 +551,52 @@ def test_the_queue_is_read_with_its_blanks(slurm: Path) -> None:
     assert [key for key, state in found.items() if state.put_off] == ["7_1"]
     assert [key for key, state in found.items() if state.ended] == ["7_2", "7_3"]
     assert GONE.ended
+
+
+class Lagging:
+    """What submitit gives for a job: its result is there, on a file system that fails."""
+
+    def __init__(self, turns: float, answers: object) -> None:
+        self.turns, self._answers, self.job_id = turns, answers, "7_0"
+        self.paths = SimpleNamespace(result_pickle=self)
+
+    def exists(self) -> bool:
+        self.turns -= 1
+        if self.turns >= 0:
+            raise OSError(116, "Stale file handle")
+        return True
+
+    def result(self) -> object:
+        return self._answers
+
+
+@pytest.mark.parametrize(
+    ("turns", "answers", "ends"),
+    [
+        (2, [{"trials": []}], None),
+        (math.inf, [{"trials": []}], r"cannot be followed \(.*Stale file handle"),
+        (0, [], "cannot train"),
+        (0, None, "cannot train"),
+    ],
+)
+def test_whatever_happens_to_slurms_files_every_future_ends(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: float, answers: object, ends: str | None
+) -> None:
+    for name in ("squeue", "scancel"):
+        command(slurm, name)
+    monkeypatch.setattr("scalelaw.engines.slurm.GATHER_SECONDS", 0.01)
+    pool = SlurmPool(None, Resources(), partition(None), {}, {})
+    monkeypatch.setattr(pool, "_submit", lambda _, groups: pool._elements.append(_Element(groups[0], Lagging(turns, answers))))
+    with pool:
+        error = pool.submit(batch(1), tmp_path / "spool").exception(30)
+    assert (error is None) == (ends is None)
+    assert ends is None or (isinstance(error, EngineError) and re.search(ends, str(error)))
+
+
+def test_an_array_of_no_number_is_told(slurm: Path) -> None:
+    del slurm
+    with pytest.raises(InputError, match="'ten' is not a whole number"):
+        SlurmPool(None, Resources(), partition(None), {}, {"array": "ten"})
 
 
 def test_slurm_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

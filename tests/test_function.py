@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ import pytest
 from scalelaw import worker
 from scalelaw.cli import main
 from scalelaw.engines import Batch
+from scalelaw.engines.local import LocalPool
 from scalelaw.errors import SpecError, StudyError
 from scalelaw.optimum import optimum
 from scalelaw.run import costs_of, run
 from scalelaw.store import Store, load
-from scalelaw.study import Study, parse_study, read_study
+from scalelaw.study import Grid, Study, parse_study, read_study
 from scalelaw.testing.trainers import check_trainer
 from scalelaw.trainers import Order, Record, Stopped, rules, trainer_of, trainers
 from scalelaw.trainers._limit import _Watch, limited
@@ -349,6 +352,48 @@ def _study(folder: Path, name: str) -> Study:
         encoding="utf-8",
     )
     return read_study(path)
+
+
+def test_the_time_that_is_left_is_that_of_the_run_and_not_of_the_study(folder: Path) -> None:
+    """Neither what the budget does not pay for nor what failed is waited for."""
+    (folder / "half.py").write_text("def train(spec, report):\n    assert spec['width'] != 2\n    return 1.0\n", encoding="utf-8")
+    grid = Grid({"width": (1, 2, 3, 4)}, {"learning_rate": (0.1,)})
+    trainer = {"function": "half.py:train", "flops": "width * 1e6"}
+    study = Study("half", "t", (grid,), "net", trainer=trainer, folder=folder)
+    etas: list[float | None] = []
+    summary = run(study, folder / "study.db", budget=6e6, max_parallel=1, on_event=lambda event: etas.append(event.progress.eta))
+    assert (summary.progress.done, summary.progress.failed, summary.trained) == (2, 1, 3)
+    assert etas[0] is None
+    assert all(each is not None and each > 0 for each in etas[1:-1])
+    assert etas[-1] == 0
+
+
+def test_of_many_reasons_the_most_frequent_are_told(folder: Path) -> None:
+    body = "raise ValueError('always' if spec.seed < 3 else spec.seed)"
+    (folder / "odd.py").write_text(f"def train(spec, report):\n    {body}\n", encoding="utf-8")
+    grid = Grid({"width": (1,)}, {"learning_rate": (0.1,)}, tuple(range(150)))
+    study = Study("odd", "t", (grid,), "net", trainer={"function": "odd.py:train"}, folder=folder)
+    summary = run(study, folder / "study.db", max_parallel=1, batch=50)
+    assert summary.progress.failed == 150
+    assert len(summary.errors) == 100
+    assert next(iter(summary.errors.items())) == ("ValueError: always", 3)
+    assert "(3 of them: ValueError: always)" in summary.message
+
+
+def test_what_functions_print_takes_no_room(folder: Path) -> None:
+    loud = "sys.stderr.write('x' * 3_000_000 + f'\\nseed {spec.seed}\\n')"
+    code = f"import sys\ndef train(spec, report):\n    {loud}\n"
+    (folder / "loud.py").write_text(code, encoding="utf-8")
+    settings = trainers["function"].resolved({"function": "loud.py:train"}, folder)
+    with LocalPool(1) as pool:
+        for seed in range(5):
+            batch = Batch((replace(SPEC, seed=seed),), trainer=settings)
+            pool.submit(batch, folder / "spool").result(60)
+            errors = pool._workers[0]._errors
+            assert errors is not None
+            assert os.fstat(errors.fileno()).st_size < 4_000_000
+            errors.seek(-20, os.SEEK_END)
+            assert errors.read().endswith(f"seed {seed}\n".encode())
 
 
 def test_a_study_of_functions_is_analysed_like_any_other(folder: Path) -> None:

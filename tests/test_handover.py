@@ -69,6 +69,17 @@ def test_every_trial_is_in_one_box(chosen: list[tuple[int, float, int]]) -> None
     assert held == Counter(chosen)
 
 
+def test_no_sweep_is_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(study_text(LADDER), encoding="utf-8")
+    (tmp_path / "sweep-2.yaml").write_text("precious", encoding="utf-8")
+    command = ["handover", str(tmp_path / "study.toml"), "-o", str(tmp_path / "sweep.yaml")]
+    assert main(command) == 2
+    assert (tmp_path / "sweep-2.yaml").read_text(encoding="utf-8") == "precious"
+    assert not (tmp_path / "sweep-1.yaml").exists(), "none is written where not all can be"
+    assert main([*command, "--force"]) == 0
+    assert "width" in (tmp_path / "sweep-2.yaml").read_text(encoding="utf-8")
+
+
 def test_the_files_are_yaml_with_numbers_as_numbers(tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml") if importlib.util.find_spec("yaml") else None
     paths = write_sweeps(LADDER, tmp_path / "sweep.yaml")
@@ -78,6 +89,8 @@ def test_the_files_are_yaml_with_numbers_as_numbers(tmp_path: Path) -> None:
     tiny = Study("tiny", "mine", (Grid({"width": (4,)}, {"learning_rate": (1e-7, 1e-6)}),))
     (path,) = write_sweeps(tiny, tmp_path / "tiny.yaml", "train.py", "val/loss")
     assert "[1.0e-07, 1.0e-06]" in path.read_text()
+    (path,) = write_sweeps(Study("\U0001f600", "mine", tiny.grids), tmp_path / "odd.yaml", "train.py")
+    assert 'name: "\U0001f600"' in path.read_text(encoding="utf-8")
     if yaml is not None:
         assert trials_of([yaml.safe_load(each.read_text()) for each in paths]) == asked(LADDER)
         assert yaml.safe_load(path.read_text())["metric"]["name"] == "val/loss"

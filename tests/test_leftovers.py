@@ -13,7 +13,8 @@ import pytest
 
 from scalelaw.engines import Batch
 from scalelaw.engines.local import LocalPool
-from scalelaw.errors import WorkerLostError
+from scalelaw.errors import StoreError, WorkerLostError
+from scalelaw.store import Store
 from scalelaw.trainers import trainers
 from scalelaw.trainers._process import run
 from scalelaw.trial import TrialSpec
@@ -30,6 +31,9 @@ def tell(number):
 def starting(spec, report):
     tell(subprocess.Popen(["sleep", "600"]).pid)
     time.sleep(600)
+
+def short(spec, report):
+    return 1.0
 
 def forking(spec, report):
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
@@ -53,6 +57,28 @@ from scalelaw.engines.local import LocalPool
 with LocalPool(1) as pool:
     pool.submit(batch(Path("."), "starting"), Path("spool")).result()
 """
+# One that holds a store and whose forked children are somebody's pool.
+POOLED = """
+import multiprocessing, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from test_leftovers import batch
+from scalelaw.engines import Resources, engine_of
+from scalelaw.store import Store
+store = Store("study.db")
+store.lock()
+forks = multiprocessing.get_context("fork")
+if sys.argv[1] == "bystander":
+    child = forks.Process(target=time.sleep, args=(20,))
+    child.start()
+    print(child.pid, flush=True)
+    time.sleep(600)
+with ProcessPoolExecutor(1, mp_context=forks) as executor, engine_of(executor).open(Resources(), {}) as pool:
+    print(executor.submit(time.sleep, 0) and next(iter(executor._processes)), flush=True)
+    pool.submit(batch(Path("."), "short"), Path("spool")).result()
+    Path("idle").touch()
+    time.sleep(600)
+"""
 
 
 def batch(folder: Path, name: str) -> Batch:
@@ -65,6 +91,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "functions.py").write_text(BODY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def environment() -> dict[str, str]:
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def child(folder: Path) -> int:
@@ -114,12 +145,33 @@ def test_a_forked_child_that_nobody_can_end_keeps_no_driver_waiting(folder: Path
 
 
 def test_what_a_function_started_ends_with_a_driver_that_is_killed(folder: Path) -> None:
-    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER], env={**os.environ, "PYTHONPATH": paths})
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], env=environment())
     number = child(folder)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     assert gone(number)
+
+
+@pytest.mark.parametrize("kind", ["bystander", "pool"])
+def test_what_a_killed_driver_has_forked_keeps_no_store(folder: Path, kind: str) -> None:
+    driver = subprocess.Popen([sys.executable, "-c", POOLED, kind], stdout=subprocess.PIPE, text=True, env=environment())
+    assert driver.stdout is not None
+    number = int(driver.stdout.readline())
+    until = time.monotonic() + 30
+    while kind == "pool" and not (folder / "idle").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    with Store("study.db") as store, pytest.raises(StoreError, match=str(driver.pid)):
+        store.lock()
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    with Store("study.db") as store:
+        store.lock()
+    if kind == "pool":
+        assert gone(number), "a process of the pool waits for ever"
+    else:
+        os.kill(number, signal.SIGKILL)
 
 
 def test_a_command_whose_departed_child_goes_on_printing_is_not_waited_for(tmp_path: Path) -> None:

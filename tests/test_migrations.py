@@ -15,6 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from scalelaw._store import migrations
+from scalelaw._store.database import Lock
+from scalelaw._store.sqlite import SQLite
 from scalelaw._store.tables import SCHEMA
 from scalelaw.errors import StoreError
 from scalelaw.store import Store, load
@@ -102,6 +104,20 @@ def test_an_upgrade_that_fails_changes_nothing(old: Path, monkeypatch: pytest.Mo
     assert dump(old) == before
     with Store(old) as store:
         assert len(store) == len(held()["trials"])
+
+
+def test_of_two_upgrades_at_once_the_copy_of_the_old_store_stays(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = SQLite.lock
+
+    def late(database: SQLite) -> Lock:
+        monkeypatch.setattr(SQLite, "lock", lock)
+        Store(old).close()  # another process upgrades, between our look at the schema and our lock
+        return lock(database)
+
+    monkeypatch.setattr(SQLite, "lock", late)
+    with Store(old) as store:
+        assert len(store) == len(held()["trials"])
+    assert dump(old.with_name("study.db.schema1.backup")) == dump(HERE / "schema1.db")
 
 
 def test_an_old_store_that_is_being_filled_is_not_upgraded(old: Path, tmp_path: Path) -> None:

@@ -231,3 +231,43 @@ def test_a_log_that_was_taken_away_is_told_before_results_are_deleted(tmp_path: 
     with Store(path) as again:
         assert [each.id for each in again.ingest().trials] in ([trial.id], [])
         assert again.trials() == [trial]
+
+
+# ---- one driver and one spool for each store ------------------------------------------------------------------------------
+
+
+def test_a_spool_holds_the_results_of_one_store(tmp_path: Path) -> None:
+    ours, scratch = Trial(TrialSpec("ours", {"width": 1}, {}), Status.COMPLETE, loss=1.0), tmp_path / "scratch"
+    with (
+        Store(tmp_path / "a.db", spool=scratch) as one,
+        Store(tmp_path / "b.db", spool=scratch) as other,
+    ):
+        one.lock()
+        token = spool.mark(one.spool)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"another store \(.*a\.db\)"):
+                other.lock()
+            other.close()
+        assert spool.marked(one.spool, token), "who is refused takes nothing away"
+        spool.write(one.spool, ours)
+    # Its driver ended with an error before it had read all of it: the folder stays its own.
+    with Store(tmp_path / "b.db", spool=scratch) as other, pytest.raises(StoreError, match="another store"):
+        other.lock()
+    with Store(tmp_path / "a.db", spool=scratch) as one:
+        one.lock()
+        assert one.ingest().trials == (ours,)
+    assert not scratch.exists()
+    with Store(tmp_path / "b.db", spool=scratch) as other:
+        other.lock()
+
+
+def test_a_link_to_a_store_is_that_store(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(tmp_path / "study.db")
+    with Store(tmp_path / "study.db") as store, Store(link) as same:
+        assert same.spool == store.spool
+        store.lock()
+        with pytest.raises(StoreError, match="is filling this store"):
+            same.lock()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["elsewhere", "study.db"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scalelaw.until as module
-from scalelaw.errors import DataError, InputError
+from scalelaw.errors import DataError, InputError, StoreError
 from scalelaw.plan import Decision
 from scalelaw.run import Event, Progress, RunSummary, TrialEnded
 from scalelaw.store import Store, load
@@ -23,7 +24,7 @@ from scalelaw.study import Grid, Study
 from scalelaw.testing.surfaces import Surface, axes
 from scalelaw.train.count import flops
 from scalelaw.trial import Origin, Status, Trial
-from scalelaw.until import Ended, Round, condition, plan_study, run_until
+from scalelaw.until import Ended, Round, condition, plan_study, run_until, suggest
 
 RATES = tuple(float(f"{rate:.3g}") for rate in np.geomspace(1e-3, 0.3, 13))
 
@@ -205,10 +206,28 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
         run_until(study(), tmp_path / "s.db", "regret < 1 %", target={"width": 64.0})
     with pytest.raises(InputError, match="does not vary"):
         run_until(study(), tmp_path / "s.db", "regret < 1 %", target={"depth": 64.0})
+    for nothing in (0.0, math.nan):
+        with pytest.raises(InputError, match="buys no run"):
+            run_until(study(), tmp_path / "s.db", "regret < 1 %", budget=nothing)
     grid = Grid({"width": (8, 16), "steps": (30,)}, {"learning_rate": (1e-3, 1e-2)})
     with pytest.raises(InputError, match="three values"):
         run_until(Study("two", "teacher_student", (grid,)), tmp_path / "s.db", "regret < 1 %", target={"width": 64.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_be_read_is_not_taken_for_one_without_trials(trainer: Trainer, tmp_path: Path) -> None:
+    del trainer
+    store = tmp_path / "s.db"
+    run_until(study(), store, "runs > 3")
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+    for ask in (plan_study, lambda *given: suggest(given[0], given[1], 3)):
+        with pytest.raises(StoreError, match="newer scalelaw"):
+            ask(study(), store, 1e9)
+    assert suggest(study(), tmp_path / "none.db", 3)
+    (tmp_path / "new.db").touch()
+    assert suggest(study(), tmp_path / "new.db", 3)
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_plan_of_a_study_chooses_among_its_own_trials(trainer: Trainer, tmp_path: Path) -> None:

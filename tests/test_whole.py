@@ -211,6 +211,21 @@ def test_what_holds_no_trial_is_told_and_nothing_is_stored(study: Path, tmp_path
         assert len(store) == 0
 
 
+def test_where_one_source_is_wrong_nothing_of_the_others_is_stored(study: Path, tmp_path: Path) -> None:
+    with Store(study, read_only=True) as store:
+        store.export(tmp_path / "good.csv")
+    text = (tmp_path / "good.csv").read_text(encoding="utf-8")
+    assert '""status"": ""' in text
+    (tmp_path / "bad.csv").write_text(text.replace('""status"": ""', '""status"": ""UN'), encoding="utf-8")
+    (tmp_path / "runs.csv").write_text("width,loss\n5,1.0\n6,2.0\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"bad\.csv: row"):
+        import_into([tmp_path / name for name in ("runs.csv", "good.csv", "bad.csv")], tmp_path / "new.db")
+    with Store(tmp_path / "new.db") as store:
+        assert len(store) == 0
+    found = import_into([tmp_path / name for name in ("runs.csv", "good.csv")], tmp_path / "new.db")
+    assert found.added == found.rows > 2
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), content=st.binary(max_size=3))

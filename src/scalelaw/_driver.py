@@ -27,6 +27,8 @@ __all__ = ["Driver", "Wish", "signals"]
 
 REDO = (Status.FAILED, Status.LOST)
 TICK = 0.2
+# Reasons of failures that are counted: a hundred thousand trials may each have a word of their own.
+MOST_ERRORS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Driver:
         self._counts: Counter[Status] = Counter()
         self._flops = None if costs is None else math.fsum(costs.values())
         self._flops_done = 0.0
-        self._work_left = math.fsum(self._work.values())
+        self._left: set[str] = set()  # of the trials of this run
+        self._work_left = 0.0
         self._worked = 0.0
         self._computed = 0.0
         self._hurry = threading.Event()
@@ -117,7 +120,7 @@ class Driver:
             flops_done=flops if ended or flops is None else self._flops_done,
             elapsed=elapsed,
             speed=self._computed / elapsed if self._computed and elapsed else None,
-            eta=None if not self._worked else 0.0 if ended else self._work_left * elapsed / self._worked,
+            eta=None if not self._worked else 0.0 if not self._left else self._work_left * elapsed / self._worked,
         )
 
     def fill(self, pool: Pool, missing: Sequence[TrialSpec]) -> None:
@@ -127,6 +130,8 @@ class Driver:
         holds no more futures than a small one.
         """
         self._began = time.monotonic()
+        self._left = {spec.id for spec in missing}
+        self._work_left = math.fsum(self._work[key] for key in self._left)
         self._tell(Started(self.study.name, pool.capacity(), self.progress()))
         waiting = deque(self._wish.cutter.cut(missing))
         ended: queue.SimpleQueue[Future[tuple[str, ...]]] = queue.SimpleQueue()
@@ -181,12 +186,15 @@ class Driver:
         self._counts[status] += 1
         if status not in REDO and before in (None, *REDO):
             self._flops_done += 0.0 if self._costs is None else self._costs[key]
-            self._work_left -= self._work[key]
 
     def _record(self, trial: Trial) -> None:
         self._note(trial.id, trial.status)
-        if trial.status in REDO:
-            self.errors[trial.error or trial.status.value] += 1
+        if trial.id in self._left:
+            self._left.discard(trial.id)
+            self._work_left -= self._work[trial.id]
+        reason = trial.error or trial.status.value
+        if trial.status in REDO and (reason in self.errors or len(self.errors) < MOST_ERRORS):
+            self.errors[reason] += 1
         self._worked += self._work[trial.id]
         self._computed += 0.0 if self._costs is None else self._costs[trial.id]
         self._tell(TrialEnded(trial, self.progress()))

@@ -21,8 +21,8 @@ class Progress:
         flops, flops_done: training compute of all trials and of those done; None where it cannot be told beforehand.
         elapsed: seconds since the run began.
         speed: FLOPs per second of this run so far; None before the first trial ended.
-        eta: seconds until the end at this speed, small networks' overhead counted in; None before the first trial ended. Where
-            the compute cannot be told, every trial counts the same.
+        eta: seconds until the run ends at this speed, small networks' overhead counted in; None before the first trial ended.
+            Where the compute cannot be told, every trial counts the same.
     """
 
     trials: int
@@ -85,7 +85,7 @@ class RunSummary:
         trained: trials whose result this run added.
         interrupted: the signal that stopped the run, or None.
         broken: result files that held no trial and were set aside.
-        errors: why trials failed or were lost in this run, the most frequent reason first, each with how many.
+        errors: why trials failed or were lost in this run, the hundred most frequent reasons, each with how many.
     """
 
     study: str

@@ -22,9 +22,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from .errors import InputError, RunError
+from .spool import rungs
 from .store import Store
 from .study import Study, read_study
 from .trainers import Order, Record, rules, trainer_of
+from .trainers._rungs import Halving, Rungs, cell
 from .trial import Status, Trial, TrialSpec, Value
 from .trials import Trials
 from .until import suggest
@@ -46,6 +48,7 @@ class OpenStudy:
         self._storage = storage  # with the password that `Store.name` does not show
         self._planned, self._options, self._on_trial = planned, dict(options), tuple(on_trial)
         self._asked: dict[str, TrialSpec] = {}
+        self._own = {} if study is None else {spec.id: spec for spec in study.specs}
         self._records: dict[str, Record] = {}
         self._failures: Counter[str] = Counter()
         self._rules = rules({} if study is None else study.trainer)
@@ -183,14 +186,15 @@ class OpenStudy:
             self._asked.pop(key, None)
 
     def _spec(self, trial: TrialSpec | str) -> TrialSpec:
-        if isinstance(trial, TrialSpec):
-            return trial
-        known = {**self._asked, **({} if trial in self._asked else self.store.claims())}
-        if trial not in known and self.study is not None:
-            known.update({spec.id: spec for spec in self.study.specs})
-        if trial not in known:
-            raise RunError("a result for a trial that nobody asked for", str(trial), "Give the trial, or the id, that ask() gave")
-        return known[trial]
+        key = trial.id if isinstance(trial, TrialSpec) else trial
+        for known in (self._asked, self._own):
+            if key in known:
+                return known[key]
+        claimed = self.store.claims()
+        there = {} if key in claimed else {each.id: each.spec for each in self.store.trials([key], curves=False)}
+        if key not in claimed and key not in there:
+            raise RunError("a result for a trial that nobody asked for", key, "Give the trial, or the id, that ask() gave")
+        return claimed[key] if key in claimed else there[key]
 
     # ---- the store ----------------------------------------------------------------------------------------------------
 
@@ -215,9 +219,20 @@ class OpenStudy:
 
     def close(self) -> None:
         """Give back what was asked for and not told of, and close the store."""
-        self.store.give_back(list(self._asked))
-        self._asked.clear()
-        self.store.close()
+        try:
+            self.store.give_back(list(self._asked))
+            self._asked.clear()
+            if self._rules.halving is not None:
+                self._forget(self._rules.halving)
+        finally:
+            self.store.close()
+
+    def _forget(self, halving: Halving) -> None:
+        """Remove what the runs had at their rungs, where all of the study's are done: a store at rest is one file."""
+        done = {key for key, status in self.store.statuses().items() if status not in (Status.FAILED, Status.LOST)}
+        if self._own.keys() <= done:
+            for spec in {cell(spec): spec for spec in self._own.values()}.values():
+                Rungs(rungs(self.store.spool), spec, halving).forget()
 
     def __enter__(self) -> Self:
         return self

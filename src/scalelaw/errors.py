@@ -6,6 +6,7 @@
     │   ├── DataError         a table of trials
     │   ├── RunError          the run that is judged
     │   ├── StoreError        a store, or the disk under it
+    │   │   └── NoStoreError  there is no store yet
     │   ├── SpecError         a trial that cannot be trained as it is asked for
     │   ├── UnknownNameError  a law, task, engine, importer, figure or column that does not exist
     │   └── MissingExtraError an optional dependency
@@ -25,6 +26,7 @@ __all__ = [
     "EngineError",
     "InputError",
     "MissingExtraError",
+    "NoStoreError",
     "RunError",
     "ScalelawError",
     "SpecError",
@@ -72,6 +74,10 @@ class RunError(InputError):
 
 class StoreError(InputError):
     """A store that cannot be opened or written."""
+
+
+class NoStoreError(StoreError):
+    """There is no store yet: nothing has been made there."""
 
 
 class SpecError(InputError):

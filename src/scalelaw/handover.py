@@ -96,14 +96,18 @@ def _script(trainer: Mapping[str, Any]) -> str | None:
     return next((word for word in words if word.endswith(".py")), None)
 
 
-def write_sweeps(study: Study, path: Path, program: str | None = None, metric: str = "loss") -> list[Path]:
+def write_sweeps(
+    study: Study, path: Path, program: str | None = None, metric: str = "loss", *, replace: bool = True
+) -> list[Path]:
     """Write `sweeps` as YAML: into `path`, or where there are several into `sweep-1.yaml`, `sweep-2.yaml`, ... beside it.
 
     Raises:
-        InputError: see `sweeps`, or a file that cannot be written.
+        InputError: see `sweeps`, or a file that cannot be written, or one that is there and not to be replaced.
     """
     made = sweeps(study, program, metric)
     paths = [path] if len(made) == 1 else [path.with_name(f"{path.stem}-{k}{path.suffix}") for k in range(1, len(made) + 1)]
+    if there := next((each for each in paths if each.exists() and not replace), None):
+        raise InputError("the file is there already", str(there), "Choose another name, or replace it with --force")
     for each, content in zip(paths, made, strict=True):
         try:
             each.write_text("".join(_yaml(content)), encoding="utf-8")
@@ -127,7 +131,8 @@ def _yaml(values: Mapping[str, Any], depth: int = 0) -> list[str]:
 
 
 def _scalar(value: Value) -> str:
-    text = json.dumps(value)
+    # JSON escapes a letter beyond U+FFFF by two halves, which YAML does not join: it is written as it is.
+    text = json.dumps(value, ensure_ascii=not str(value).isprintable())
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")
     return text

@@ -80,15 +80,15 @@ def import_into(
     known: list[tuple[str, Mapping[str, Any]]] = []
     added = 0
     with Store(store) as opened:
+        there, new = opened.restore(*exports) if exports else (0, 0)  # what may yet turn out to be wrong comes first
         for path, each in found:
             trials = list(_trials(each, path.stem))
             written = set(opened.put_imported(trials))
             added += len(written)
             known += [(trial.id, origin) for trial, _, origin in trials if trial.id not in written]
         notes = _otherwise(opened, known)
-        counts = [opened.restore(path) for path in exports]
-    rows = sum(len(each.table) for _, each in found) + sum(read for read, _ in counts)
-    return _told([each for _, each in found], rows, added + sum(new for _, new in counts), notes)
+    rows = there + sum(len(each.table) for _, each in found)
+    return _told([each for _, each in found], rows, new + added, notes)
 
 
 def _source(given: str | Path) -> Path:

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Watch = Callable[[Event], None]
+SHOWN_ERRORS = 100
 
 
 def run(
@@ -109,7 +110,7 @@ def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:
         trained=driver.trained,
         interrupted=driver.stopped_by,
         broken=tuple(driver.broken),
-        errors=dict(driver.errors.most_common()),
+        errors=dict(driver.errors.most_common(SHOWN_ERRORS)),
     )
 
 

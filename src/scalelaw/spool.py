@@ -22,6 +22,7 @@ from .trial import Trial
 
 __all__ = [
     "abandon",
+    "belong",
     "checkpoints",
     "enlist",
     "finish",
@@ -41,6 +42,7 @@ __all__ = [
 
 SUFFIX = ".trial.json"
 TOKEN = "token"
+OWNER = "store"
 NOTE = ".attempt.part"  # ends so that `sweep` finds what a killed driver leaves
 
 
@@ -67,6 +69,29 @@ def mark(folder: Path) -> str:
         if token := path.read_text(encoding="ascii"):
             return token
     return _write(folder, TOKEN, secrets.token_hex(8)).read_text(encoding="ascii")
+
+
+def belong(folder: Path, store: str) -> None:
+    """Say whose results a folder is for, which several stores could be given.
+
+    Raises:
+        StoreError: it holds another store's, or cannot be written.
+    """
+    path, owner = folder / OWNER, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                stream.write(store)
+        except FileExistsError:
+            owner = path.read_text(encoding="utf-8")
+            if not owner:  # whoever made it was killed before it was written
+                path.write_text(store, encoding="utf-8")
+    except OSError as error:
+        raise _explain(error, folder) from error
+    if owner not in ("", store):
+        mend = f"Choose another with --spool; if that store is no more, remove {path}"
+        raise StoreError(f"this folder is for the results of another store ({owner})", str(folder), mend)
 
 
 def marked(folder: Path, token: str) -> bool:
@@ -181,7 +206,8 @@ def forget(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what killed workers left half-written, and the folders that are then empty. For when no worker is at work."""
     kept = (checkpoints(folder), folder / "trials", rungs(folder))
-    for place, left in (*((each, ("*.part",)) for each in kept), (folder, (".*.part", TOKEN))):
+    own = (TOKEN,) if any(scan(folder)) else (TOKEN, OWNER)
+    for place, left in (*((each, ("*.part",)) for each in kept), (folder, (".*.part", *own))):
         with contextlib.suppress(OSError):
             for path in [path for each in left for path in place.glob(each)]:
                 path.unlink()

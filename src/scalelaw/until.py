@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ._goal import Condition, condition
 from .axis import axis_of
-from .errors import DataError, InputError, ScalelawError
+from .errors import DataError, InputError, NoStoreError
 from .estimate import Estimate
 from .forecast import forecast
 from .plan import Candidates, Plan, Policy, known, plan, propose, regret_of, some_finished
 from .run import RunSummary, costs_of, counting, run
-from .store import load, shown
+from .store import Store, shown
 from .study import Grid, Parent, Study
 from .trial import TrialSpec
 from .trials import Trials
@@ -301,10 +301,11 @@ def _over(study: Study, point: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _so_far(storage: str | Path, pool: _Pool) -> tuple[Trials | None, set[str]]:
-    """The study's trials in the store, and the ids of those that need no further training."""
+    """The study's trials in the store, and the ids of those that need no further training. Raises StoreError."""
     try:
-        table = load(storage)
-    except ScalelawError:
+        with Store(storage, read_only=True) as store:
+            table = store.table()
+    except NoStoreError:
         return None, set()
     if not len(table):
         return None, set()

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -38,7 +39,7 @@ from .errors import MissingExtraError, StoreError, one_line
 from .trainers import Order, trainer_of
 from .trial import TrialSpec
 
-__all__ = ["main", "serve", "work"]
+__all__ = ["main", "serve", "watch_parent", "work"]
 
 WATCH_SECONDS = 0.2
 CHECKPOINT_SECONDS = 60.0
@@ -121,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = "least time between two checkpoints of a run"
     parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help=seconds)
     options = parser.parse_args(arguments)
-    _watch_parent()
+    watch_parent()
     # What trains may print, and ask; batches and answers keep the real standard input and output to themselves.
     with (
         os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as batches,
@@ -147,7 +148,8 @@ def _keep_from_children(own: Sequence[TextIO], nothing: TextIO) -> None:
     os.register_at_fork(after_in_child=let_go)
 
 
-def _watch_parent() -> None:
+@functools.cache
+def watch_parent() -> None:
     """End the process when its parent is gone, and with it what it has started, where it leads a process group.
 
     A thread looks, rather than Linux's PR_SET_PDEATHSIG: that one fires when the parent's *thread* ends, and it exists on one

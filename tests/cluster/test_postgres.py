@@ -98,6 +98,12 @@ def test_a_store_that_is_not_there_is_not_made_by_a_reader(server: PostgresServe
 def test_a_user_without_rights(server: PostgresServer) -> None:
     sql(server, "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
     assert "may not" in refused(f"{server.url(user='guest')}?schema=theirs")
+    # A store that is there needs no right to make one, however it is called.
+    Store(f"{server.url()}?schema=Ours").close()
+    sql(server, 'GRANT USAGE ON SCHEMA "Ours" TO guest', 'GRANT ALL ON ALL TABLES IN SCHEMA "Ours" TO guest')
+    with Store(f"{server.url(user='guest')}?schema=Ours") as store:
+        store.put([trial()])
+    sql(server, 'DROP SCHEMA "Ours" CASCADE')
 
 
 def test_a_server_needs_its_driver(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,11 +31,16 @@ class Server:
 
     def __str__(self) -> str:
         """The address without its password and without what else it may carry: this is what messages show."""
+        user = urlsplit(self.url).username
+        return self.identity if not user else self.identity.replace("://", f"://{user}@", 1)
+
+    @property
+    def identity(self) -> str:
+        """The same for everyone who uses this store: the address without a user."""
         parts = urlsplit(self.url)
-        user = f"{parts.username}@" if parts.username else ""
         port = f":{parts.port}" if parts.port else ""
         schema = "" if self.schema == "public" else f"?schema={self.schema}"
-        return f"postgresql://{user}{parts.hostname or ''}{port}/{self.database}{schema}"
+        return f"postgresql://{parts.hostname or ''}{port}/{self.database}{schema}"
 
 
 def parse(address: str | Path) -> Path | Server:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from ..errors import StoreError
+from ..errors import NoStoreError, StoreError
 from .migrations import migrate
 from .tables import SCHEMA, meta, metadata
 
@@ -34,12 +34,14 @@ class Database(abc.ABC):
     Args:
         name: what messages call it.
         spool: the folder that workers write into.
+        identity: the same for one store however it is called, as far as that can be told.
         network: the kind of network file system that it lies on, if it does.
         engine: connections; each transaction of a writer is alone with the database, each of a reader sees one state of it.
     """
 
     name: str
     spool: Path
+    identity: str
     network: str | None = None
     engine: sa.Engine
 
@@ -83,9 +85,13 @@ class Database(abc.ABC):
         lock = self.lock()
         try:
             with self.explained():
+                with self.engine.begin() as connection:
+                    schema = self.check(connection)
+                if schema == SCHEMA:
+                    return  # another process has just done it, and its copy is the one to keep
                 self.backup(schema)
                 with self.engine.begin() as connection:
-                    migrate(connection, self.check(connection))
+                    migrate(connection, schema)
         finally:
             lock.release()
 
@@ -94,8 +100,10 @@ class Database(abc.ABC):
         names = set(sa.inspect(connection).get_table_names())
         about = {row.key: row.value for row in connection.execute(sa.select(meta))} if "meta" in names else {}
         if about.get("application") != "scalelaw":
-            what = "this is a database, but not a scalelaw store" if names else "the store is empty"
-            raise StoreError(what, self.name, "Give the study.db that `scalelaw run` wrote")
+            mend = "Give the study.db that `scalelaw run` wrote"
+            if not names:
+                raise NoStoreError("the store is empty", self.name, mend)
+            raise StoreError("this is a database, but not a scalelaw store", self.name, mend)
         schema = int(about.get("schema", 0))
         if schema > SCHEMA:
             what = f"the store was written by a newer scalelaw (schema {schema}; this one reads up to {SCHEMA})"

@@ -10,6 +10,7 @@ import os
 import platform
 import tempfile
 import time
+import weakref
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class LockedFile:
             if self._is_current():
                 break
             self._stream.close()  # its driver ended and removed it after it was opened here
+        _HELD.add(self)
         with contextlib.suppress(OSError):  # on a full disk the lock holds without the name
             self._stream.truncate(0)
             self._stream.write(f"{os.getpid()}\n")
@@ -56,10 +58,19 @@ class LockedFile:
     def renew(self) -> None:
         """See `database.Lock`: the system holds it for as long as this process lives."""
 
+    def let_go(self) -> None:
+        """Close a forked child's copy: the lock is the parent's, and would else last as long as the child."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
     def _is_current(self) -> bool:
         with contextlib.suppress(OSError):
             return os.path.samestat(os.fstat(self._stream.fileno()), self._path.stat())
         return False
+
+
+_HELD: weakref.WeakSet[LockedFile] = weakref.WeakSet()
+os.register_at_fork(after_in_child=lambda: [each.let_go() for each in list(_HELD)])
 
 
 class ClaimedFile:

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from ..errors import MissingExtraError, StoreError
+from ..errors import MissingExtraError, NoStoreError, StoreError
 from .address import Server
 from .database import Database, Lock
 from .tables import metadata
@@ -39,7 +39,7 @@ class Postgres(Database):
     def __init__(self, server: Server, *, read_only: bool) -> None:
         if importlib.util.find_spec("psycopg") is None:
             raise MissingExtraError("psycopg", "postgres", f"a store on a server ({server})")
-        self.name, self._server = str(server), server
+        self.name, self.identity, self._server = str(server), server.identity, server
         own = "" if server.schema == "public" else f".{server.schema}"
         self.spool = Path(f"{server.database}{own}.spool")
         if not read_only:
@@ -56,7 +56,7 @@ class Postgres(Database):
         engine = self._connect()
         try:
             with self.explained(), engine.begin() as connection:
-                if connection.scalar(sa.select(sa.func.to_regnamespace(self._server.schema))) is None:
+                if connection.scalar(sa.select(sa.func.to_regnamespace(f'"{self._server.schema}"'))) is None:
                     connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._server.schema}"')
         finally:
             engine.dispose()
@@ -154,7 +154,10 @@ def _explained(server: Server) -> Generator[None]:
 
 
 def _explain(text: str, server: Server) -> StoreError:
-    name, schema = server.database, server.schema
+    name = server.database
+    if re.search(r"no schema has been selected|relation .* does not exist", text, re.IGNORECASE):
+        mend = "Run a study first: scalelaw run STUDY.toml --storage ADDRESS"
+        return NoStoreError(f"there is no store in the schema {server.schema!r}", str(server), mend)
     known = {
         r"password authentication|no password supplied|role .* does not exist|pg_hba": (
             "the server does not let this user in",
@@ -166,10 +169,6 @@ def _explain(text: str, server: Server) -> StoreError:
             "Start it (Debian: systemctl start postgresql), or mend host and port: postgresql://user@host:5432/database",
         ),
         r"permission denied": ("this user may not do that there", f"Ask for: GRANT CREATE ON DATABASE {name} TO user"),
-        r"no schema has been selected|relation .* does not exist": (
-            f"there is no store in the schema {schema!r}",
-            "Run a study first: scalelaw run STUDY.toml --storage ADDRESS",
-        ),
         r"server closed|terminating connection|connection .*(lost|closed)": (
             "the server closed the connection",
             "Nothing is lost: when it is back, run the same command again",

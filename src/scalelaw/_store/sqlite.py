@@ -13,7 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
-from ..errors import StoreError
+from ..errors import NoStoreError, StoreError
 from .database import Database, Lock
 from .held import hold, is_held, let_go
 from .mounts import MOUNTS, network
@@ -27,7 +27,9 @@ class SQLite(Database):
     """A file. A writer keeps a write-ahead log, or on a network file system, where that is not safe, a rollback journal."""
 
     def __init__(self, path: Path, *, read_only: bool, mounts: Path = MOUNTS) -> None:
-        self.name, self._path = str(path), path
+        self.name = str(path)
+        path = path.resolve() if path.is_symlink() else path  # what stands beside the file stands beside the file itself
+        self._path, self.identity = path, str(path.absolute())
         self.spool = path.with_name(f"{path.name}.spool")
         self.network = network(path, mounts)
         self._log: tuple[int, int] | None = None  # which file the write-ahead log is
@@ -35,7 +37,7 @@ class SQLite(Database):
             raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
         if read_only:
             if not path.exists():
-                raise StoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")
+                raise NoStoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")
             self.engine = _reader(path)
             return
         try:

@@ -88,6 +88,7 @@ class Store:
             else sqlite.SQLite(place, read_only=read_only, mounts=mounts)
         )
         self.spool = Path(spool) if spool is not None else self._database.spool
+        self._shared = spool is not None or isinstance(place, Server)  # the folder is not this store's by its name
         try:
             if not read_only:
                 self._database.prepare()
@@ -119,10 +120,16 @@ class Store:
         """Become the one driver of this store until it is closed.
 
         Raises:
-            StoreError: another process is; the message gives its id.
+            StoreError: another process is; the message gives its id. Or the spool holds another store's results.
         """
         if self._lock is None:
-            self._lock = self._database.lock()
+            with contextlib.ExitStack() as undone:
+                lock = self._database.lock()
+                undone.callback(lock.release)
+                if self._shared:
+                    spool.belong(self.spool, self._database.identity)
+                undone.pop_all()
+            self._lock = lock
 
     def close(self) -> None:
         """Close the file, and give up being its driver."""
@@ -188,10 +195,11 @@ class Store:
             except OSError as error:
                 raise StoreError(f"a result cannot be read ({error.strerror})", str(path), "Check the disk") from error
         written = self.put(found.values()) if found else ()
-        with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
-            for path in found:
+        for path in found:
+            with contextlib.suppress(OSError):  # what cannot be deleted is read again, which changes nothing
                 path.unlink(missing_ok=True)
-            for path in broken:
+        for path in broken:
+            with contextlib.suppress(OSError):
                 path.rename(path.with_name(f"{path.name}.broken"))
         return Ingested(written, tuple(broken))
 
@@ -381,11 +389,12 @@ class Store:
                 part.unlink()
         return len(found)
 
-    def restore(self, path: str | Path) -> tuple[int, int]:
-        """Read trials from a file that `export` wrote, in one transaction: how many, and how many of them were not there yet.
+    def restore(self, *paths: str | Path) -> tuple[int, int]:
+        """Read trials from files that `export` wrote, in one transaction: how many, and how many of them were not there yet.
 
         Raises:
-            DataError: the file is no export, or a row of it holds no trial; nothing is written then.
+            DataError: a file is no export, or a row of it holds no trial; nothing is written then.
         """
         with self._transaction() as connection:
-            return whole.restore(connection, exported.records(Path(path)))
+            counts = [whole.restore(connection, exported.records(Path(path))) for path in paths]
+        return sum(read for read, _ in counts), sum(new for _, new in counts)

@@ -46,9 +46,8 @@ def handover(
         raise InputError("say where to: one of the two", "-o, --optuna", "Give -o sweep.yaml or --optuna sqlite:///optuna.db")
     plan = read_study(study)
     if output is not None:
-        for each in (output, output.with_name(f"{output.stem}-1{output.suffix}")):
-            new(each, (".yaml", ".yml"), force)
-        paths = write_sweeps(plan, output, program, metric)
+        new(output, (".yaml", ".yml"), force)
+        paths = write_sweeps(plan, output, program, metric, replace=force)
         if as_json:
             emit({"output": [str(path) for path in paths], "trials": len(plan.specs)})
             return

@@ -16,7 +16,7 @@ from typing import Any, Self
 from ..errors import InputError, near
 from ..trial import TrialSpec
 
-__all__ = ["Batch", "Engine", "Pool", "Resources", "Shape", "shape"]
+__all__ = ["Batch", "Engine", "Pool", "Resources", "Shape", "shape", "whole"]
 
 Shape = tuple[object, ...]
 
@@ -181,3 +181,12 @@ class Engine(ABC):
             MissingExtraError: a package that the engine needs is not installed.
             InputError: an option, or a wish, that the engine cannot fulfil; it says what to install or to start.
         """
+
+
+def whole(name: str, text: str | None) -> int | None:
+    """An option that is a whole number; None where it is not given. Raises InputError."""
+    if text is None:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"{text!r} is not a whole number of 1 or more", f"--option {name}", "Give one")
+    return int(text)

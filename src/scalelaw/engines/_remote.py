@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -142,7 +143,8 @@ class RemotePool(Pool):
         retire(job.folder, job.message["attempt"])
         with self._changed:
             self._changed.notify_all()
-        self._advance()
+        with contextlib.suppress(EngineError):  # the driver is told when it asks itself
+            self._advance()
 
     def _settled(self, job: Job, answer: Answer | BaseException) -> tuple[str, ...]:
         if isinstance(answer, BaseException):
@@ -171,12 +173,15 @@ def call(
     """What runs on a worker that is a function's: `worker.work` in the environment that the engine asks for.
 
     JAX and the libraries under NumPy read their variables when they are imported, so a fresh worker sets them first. In the
-    driver's own process (threads) they stay as they are.
+    driver's own process (threads) they stay as they are. A child of the driver's (process pools) ends with it.
     """
-    if whereabouts() != tuple(driver):
+    here = whereabouts()
+    if here != tuple(driver):
         os.environ.update(environment)
-    from ..worker import work
+    from ..worker import watch_parent, work
 
+    if (here[0], os.getppid()) == tuple(driver):
+        watch_parent()
     return work(message, folder, token)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import EngineError, InputError, MissingExtraError, ScalelawError, WorkerLostError, one_line
 from ..train.device import remote_environment
-from ._base import Engine, Pool, Resources
+from ._base import Engine, Pool, Resources, whole
 from ._remote import Job, RemotePool, call, whereabouts
 
 __all__ = ["Futures", "FuturesPool", "submitting"]
@@ -59,7 +59,7 @@ class Futures(Engine):
             MissingExtraError: Dask is not installed.
         """
         asked = self.checked(options)
-        workers = _whole("workers", asked.get("workers"))
+        workers = whole("workers", asked.get("workers"))
         named = [name for name in ("executor", "dask") if name in asked]
         if (self._executor is not None) + len(named) != 1:
             what = "two executors are named" if named else "no executor is named"
@@ -96,9 +96,17 @@ class FuturesPool(RemotePool):
         self._last = 1
 
     def capacity(self) -> int:
-        """What the executor tells of its workers, or the option `workers`, or the cores here."""
+        """What the executor tells of its workers, or the option `workers`, or the cores here.
+
+        Raises:
+            EngineError: it does not answer any more.
+        """
         if self._open:
-            self._last = max(1, self._workers or _told(self._executor) or os.cpu_count() or 1)
+            try:
+                self._last = max(1, self._workers or _told(self._executor) or os.cpu_count() or 1)
+            except Exception as error:  # whatever its connection raises
+                mend = "Start it again, then run the same command; nothing finished is lost"
+                raise EngineError(f"the executor does not answer ({one_line(error)[:200]}). {mend}.") from error
         return self._last if self._limit is None else min(self._last, self._limit)
 
     def close(self) -> None:
@@ -228,11 +236,3 @@ def _told(executor: Any) -> int | None:
         if isinstance(most := getattr(executor, name, None), int):
             return most
     return None
-
-
-def _whole(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise InputError(f"{text!r} is not a whole number of 1 or more", f"--option {name}", "Give one")
-    return int(text)

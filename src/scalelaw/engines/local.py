@@ -33,6 +33,7 @@ __all__ = ["Local", "LocalPool", "cores"]
 # on every worker, so that the largest trials are never left to one of them.
 HEAVY = 3e11
 PAUSE = 0.01
+PRINTED = 1 << 20  # bytes that are kept of what a worker prints
 
 
 class Local(Engine):
@@ -237,6 +238,7 @@ class _Worker:
         """The worker's process, started afresh where there is none or it is gone."""
         with self._lock:
             if self.process is not None and not gone(self.process) and spool == self._spool:
+                self._cut()
                 return self.process
         self._discard()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process; closed in _discard)
@@ -257,6 +259,12 @@ class _Worker:
                 os.sched_setaffinity(self.process.pid, self._cores)
         self._spool = spool
         return self.process
+
+    def _cut(self) -> None:
+        """Forget what earlier batches printed, where it is much: only the last line is ever shown."""
+        if self._errors is not None and os.fstat(self._errors.fileno()).st_size > PRINTED:
+            self._errors.truncate(0)
+            self._errors.seek(0)  # where the worker writes on: it has the same open file
 
     def _discard(self) -> None:
         if self.process is not None:

@@ -25,7 +25,7 @@ from typing import Any
 
 from ..errors import EngineError, InputError, MissingExtraError, ScalelawError, WorkerLostError, one_line
 from ..train.device import remote_environment
-from ._base import Engine, Pool, Resources
+from ._base import Engine, Pool, Resources, whole
 from ._remote import Job, RemotePool, call, whereabouts
 from ._slurm import GONE, Partition, State, jobs, minutes, partition, told
 
@@ -38,6 +38,7 @@ GATHER_SECONDS = 0.3  # batches that are submitted together become one array
 POLL_SECONDS = 2.0
 # A job is lost when the controller has said so this often, and no result has come in the meantime: file systems lag.
 SURE = 3
+PATIENT = 100  # turns in a row that may fail, about half a minute
 TIMEOUTS = 1000  # how often a job that makes progress may reach its time limit
 
 
@@ -136,7 +137,7 @@ class SlurmPool(RemotePool):
     ) -> None:
         super().__init__(resources.max_parallel)
         self._submitit, self._place, self._parameters = submitit, place, dict(parameters)
-        self._array = max(2, min(int(asked["array"]), place.array) if asked.get("array", "").isdigit() else place.array)
+        self._array = max(2, min(whole("array", asked.get("array")) or place.array, place.array))
         self._python = asked.get("python")
         self._room = place.room(resources)
         self._environment = remote_environment(resources.device, resources.cpus, float("slurm_gres" in parameters))
@@ -188,14 +189,27 @@ class SlurmPool(RemotePool):
                 told("scancel", f"--name={name}", f"--user={getpass.getuser()}", *which)
 
     def _serve(self) -> None:
-        polled = 0.0
+        polled, failed = 0.0, 0
         while self._open or self._running:
             time.sleep(GATHER_SECONDS)
-            self._launch()
-            self._read()
-            if time.monotonic() - polled > POLL_SECONDS:
-                self._poll()
-                polled = time.monotonic()
+            try:
+                self._launch()
+                self._read()
+                if time.monotonic() - polled > POLL_SECONDS:
+                    polled = time.monotonic()
+                    self._poll()
+                failed = 0
+            except Exception as error:  # a file system that fails may come back; at last every future must end
+                failed += 1
+                if failed >= PATIENT:
+                    self._give_up(EngineError(f"the jobs cannot be followed ({one_line(error)})"))
+
+    def _give_up(self, error: EngineError) -> None:
+        with self._changed:
+            running = list(self._running)
+        self._scancel()
+        for job in running:
+            self._ended(job, error)
 
     def _launch(self) -> None:
         """Make arrays of the batches that have come since the last turn."""
@@ -242,11 +256,11 @@ class SlurmPool(RemotePool):
                 continue
             self._elements.remove(element)
             try:
-                answers = element.ticket.result()
+                answers = list(zip(element.jobs, element.ticket.result(), strict=True))
             except Exception as error:
                 self._lose(element, self.failure(_raised(str(error)) or one_line(error), *element.jobs))
                 continue
-            for job, answer in zip(element.jobs, answers, strict=True):
+            for job, answer in answers:
                 self._ended(job, answer)
 
     def _poll(self) -> None:

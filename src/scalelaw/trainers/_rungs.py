@@ -21,6 +21,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,13 @@ class Rungs:
         means = {setting: math.fsum(losses) / len(losses) for setting, losses in found.items()}
         better = sum(mean < means[own] for mean in means.values())
         return better < max(len(means) // self.halving.keep, FEWEST)
+
+    def forget(self) -> None:
+        """Remove what the runs of the cell had: every one is done."""
+        shutil.rmtree(self.folder / cell(self.spec), ignore_errors=True)
+        for place in (self.folder, self.folder.parent):
+            with contextlib.suppress(OSError):  # where there is nothing else
+                place.rmdir()
 
     def _note(self, place: Path, name: str, loss: float) -> None:
         part = place / f".{name}.{os.getpid()}.{threading.get_ident()}.part"
