@@ -7,6 +7,7 @@ import math
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from scalelaw.store import Store, load
 from scalelaw.study import Grid, Study
 from scalelaw.testing.surfaces import Surface, axes
 from scalelaw.train.count import flops
-from scalelaw.trial import Origin, Status, Trial
+from scalelaw.trial import Origin, Status, Trial, TrialSpec
 from scalelaw.until import Ended, Round, condition, plan_study, run_until, suggest
 
 RATES = tuple(float(f"{rate:.3g}") for rate in np.geomspace(1e-3, 0.3, 13))
@@ -76,10 +77,12 @@ def test_any_text_is_a_condition_or_one_line(text: str) -> None:
 class Trainer:
     """Takes the place of `run`: losses of a known surface, a count of what was trained, and a way to stop."""
 
-    def __init__(self, stop_after: int = 10**6, lost: bool = False) -> None:
+    def __init__(
+        self, stop_after: int = 10**6, lost: bool = False, broken: Callable[[TrialSpec], bool] = lambda _: False
+    ) -> None:
         self.world = Surface(axes(1, learning_rate={"centre": 0.02, "exponents": (-0.4,)}), sizes=5, smallest=(8.0,), tau=0.02)
         self.trained: Counter[str] = Counter()
-        self.rounds, self.stop_after, self.lost = 0, stop_after, lost
+        self.rounds, self.stop_after, self.lost, self.broken = 0, stop_after, lost, broken
 
     def __call__(self, part: Study, storage: str | Path, **_: Any) -> RunSummary:
         self.rounds += 1
@@ -89,6 +92,9 @@ class Trainer:
         ended: list[Trial] = []
         for spec in specs:
             self.trained[spec.id] += 1
+            if self.broken(spec):
+                ended.append(Trial(spec, Status.FAILED, error="no memory", origin=Origin.TRAINED))
+                continue
             point = {"width": float(spec.scale["width"])}
             random = np.random.default_rng(
                 [spec.seed, int(1e6 * float(spec.hyperparameters["learning_rate"])), int(point["width"])]
@@ -187,6 +193,38 @@ def test_other_trials_of_the_store_are_left_out(trainer: Trainer, tmp_path: Path
     assert found.rounds[0].runs == 26
     assert set(trainer.trained.values()) == {1}
     assert len(trainer.trained) > before
+
+
+def test_a_trial_that_always_fails_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # One of what a round later than the first asks for.
+    whole = Trainer()
+    monkeypatch.setattr(module, "run", whole)
+    run_until(study(), tmp_path / "whole.db", "runs >= 40")
+    last = list(whole.trained)[-1]
+    trainer = Trainer(broken=lambda spec: spec.id == last)
+    monkeypatch.setattr(module, "run", trainer)
+    found = run_until(study(), tmp_path / "s.db", "runs >= 60")
+    assert found.ended is Ended.REACHED
+    assert found.failed == trainer.trained[last] == 1
+    assert set(trainer.trained.values()) == {1}, "nothing is tried again by the same call"
+    assert found.to_dict()["failed"] == found.failed
+    # The next call tries them again.
+    trainer.broken = lambda _: False
+    assert run_until(study(), tmp_path / "s.db", "runs >= 130").failed == 0
+    assert len(trainer.trained) == 130
+
+
+def test_where_nothing_comes_to_an_end_it_gives_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trainer = Trainer(broken=lambda _: True)
+    monkeypatch.setattr(module, "run", trainer)
+    with pytest.raises(DataError, match="none of this round's trials"):
+        run_until(study(), tmp_path / "s.db", "regret < 1 %")
+    assert trainer.rounds == 1
+    later = Trainer(broken=lambda _: later.rounds > 2)
+    monkeypatch.setattr(module, "run", later)
+    with pytest.raises(DataError, match="none of this round's trials"):
+        run_until(study(), tmp_path / "t.db", "regret < 0.0001 %")
+    assert later.rounds == 2 + 3
 
 
 def test_where_every_run_diverges_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

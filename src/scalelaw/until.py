@@ -38,6 +38,8 @@ _ROUND = 0.35
 _FEWEST, _MOST = 6, 128
 # Trials that may all diverge before the loop gives up.
 _HOPELESS = 12
+# Rounds in a row that may bring nothing.
+_FRUITLESS = 3
 
 
 class Ended(enum.Enum):
@@ -74,6 +76,7 @@ class Loop:
     Args:
         ended: why. rounds: what happened. summary: of the last run; None where nothing had to be trained.
         trials: of the whole study. flops: of the whole study.
+        failed: trials that failed or were lost and were left out from then on.
     """
 
     ended: Ended
@@ -81,6 +84,7 @@ class Loop:
     summary: RunSummary | None
     trials: int
     flops: float
+    failed: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -91,6 +95,7 @@ class Loop:
             "rounds": rows,
             "trials": self.trials,
             "flops": self.flops,
+            "failed": self.failed,
         }
 
 
@@ -183,15 +188,18 @@ def run_until(
 
     Raises:
         InputError: no target, one within the study's sizes, a budget that buys no run, or what `run` raises.
-        DataError: none of a round's trials came to an end, or the first dozen of all trials diverged.
+        DataError: nothing came to an end in the first or in three rounds, or the first dozen of all trials diverged.
     """
     goal, point = condition(until), _target(study, target)
     pool = _Pool(study, _over(study, point))
     budget = _budget(study, budget)
     if not min(pool.costs.values()) <= budget:
         raise InputError(f"a budget of {budget:.3g} FLOPs buys no run", study.name, "Raise it")
-    rounds: list[Round] = []
-    summary, filled = None, None
+    rounds, failures, summary, filled = list[Round](), _Failures(), None, None
+
+    def over(ended: Ended) -> Loop:
+        return Loop(ended, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()), len(failures.ids))
+
     while True:
         trials, done = _so_far(storage, pool)
         if trials is not None and len(done) >= _HOPELESS and np.all(trials["status"] == "DIVERGED"):
@@ -200,24 +208,37 @@ def run_until(
         # What earlier calls spent on filling space is not on record; the planner holds to its share.
         filled = Policy().fill * spend if filled is None else filled
         values, regret, interval = _read(trials, pool, point)
-        values |= {"spend": spend, "runs": float(len(done))}
-        ended = Ended.REACHED if goal.holds(values) else None
+        ended = Ended.REACHED if goal.holds({**values, "spend": spend, "runs": float(len(done))}) else None
         specs: list[TrialSpec] = []
         if ended is None:
-            specs, filling = _next(trials, pool, done, point, (spend, filled, budget, seed))
+            specs, filling = _next(trials, pool, done | failures.ids, point, (spend, filled, budget, seed))
             filled += filling
             if not specs:
-                ended = Ended.EXHAUSTED if len(done) == len(pool.specs) else Ended.BUDGET
+                ended = Ended.EXHAUSTED if len(done | failures.ids) == len(pool.specs) else Ended.BUDGET
         rounds.append(Round(len(rounds) + 1, len(done), spend, regret, interval, len(specs)))
         if on_round is not None:
             on_round(rounds[-1])
         if ended is not None:
-            return Loop(ended, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
-        summary = run(_part(study, specs), storage, **options)
-        if summary.interrupted:
-            return Loop(Ended.INTERRUPTED, tuple(rounds), summary, len(pool.specs), math.fsum(pool.costs.values()))
-        if not _so_far(storage, pool)[1] - done:
-            raise DataError("none of this round's trials came to an end", shown(storage), "See their errors: scalelaw export")
+            return over(ended)
+        if (summary := run(_part(study, specs), storage, **options)).interrupted:
+            return over(Ended.INTERRUPTED)
+        failures.note(specs, done, _so_far(storage, pool)[1], storage)
+
+
+class _Failures:
+    """Trials that did not come to an end. The planner would ask for them again: the next call may try them, this one does not."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.fruitless = 0
+
+    def note(self, specs: Sequence[TrialSpec], before: set[str], now: set[str], storage: str | Path) -> None:
+        """What a round left undone. Raises DataError where rounds bring nothing."""
+        self.ids |= {spec.id for spec in specs} - now
+        self.fruitless = 0 if now - before else self.fruitless + 1
+        if self.fruitless >= (_FRUITLESS if now else 1):
+            where = shown(storage)
+            raise DataError("none of this round's trials came to an end", where, f"See why: scalelaw trials {where}")
 
 
 def plan_study(

@@ -165,8 +165,8 @@ def _end(ended: Loop, until: str, as_json: bool) -> None:
         say(f"{ended.ended.value} {last.runs} of {ended.trials} trials, {share:.1%} of the study's FLOPs ({until}).")
     if ended.summary is not None and ended.summary.interrupted:
         raise typer.Exit(143 if ended.summary.interrupted == "SIGTERM" else 130)
-    if ended.summary is not None and (ended.summary.progress.failed or ended.summary.progress.lost):
-        note(ended.summary.message)
+    if ended.failed:
+        note(f"{ended.failed} of its trials failed and were left out; the same command tries them again.")
         raise typer.Exit(1)
 
 
