@@ -59,6 +59,7 @@ def truth(spec, report): return True
 def failing(spec, report): raise ValueError("two\\nlines")
 def leaving(spec, report): sys.exit("no data")
 def aborting(spec, report): raise BaseException("neither this")
+def bare(spec, report): raise RuntimeError
 def own(spec, report):
     from scalelaw.trainers import Stopped
     raise Stopped
@@ -179,12 +180,13 @@ def test_without_a_loss_the_reports_are_averaged_as_the_study_says(folder: Path)
         ("text", "the result is no number but 'a loss'"),
         ("listed", "the result is no number but [1.0, 2.0]"),
         ("truth", "the result is no number but True"),
-        ("failing", "ValueError: two lines"),
+        ("failing", "ValueError: two lines @"),
         ("leaving", "it called exit (no data)"),
-        ("aborting", "BaseException: neither this"),
+        ("aborting", "BaseException: neither this @"),
+        ("bare", "RuntimeError @"),
         ("own", "it raised Stopped by itself"),
-        ("not_a_number", "TypeError: step is no number but 'two'"),
-        ("typo", "KeyError: \"the trial has no 'widht'; it has steps, width, batch_size, learning_rate, classes\""),
+        ("not_a_number", "TypeError: step is no number but 'two' @"),
+        ("typo", "KeyError: \"the trial has no 'widht'; it has steps, width, batch_size, learning_rate, classes\" @"),
         ("unknown_trial", "the result is for an unknown trial ('0123456789abcdef')"),
         ("missing", None),
     ],
@@ -195,7 +197,8 @@ def test_what_goes_wrong_is_one_line(folder: Path, name: str, says: str | None) 
             one(folder, name)
         return
     trial = one(folder, name)
-    assert (trial.status, trial.error) == (Status.FAILED, says)
+    line = next(number for number, text in enumerate(BODY.splitlines(), 1) if text.startswith(f"def {name}("))
+    assert (trial.status, trial.error) == (Status.FAILED, says.replace("@", f"(functions.py, line {line})"))
     assert trial.loss is None
 
 
@@ -259,7 +262,7 @@ def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
     (folder / "functions.py").write_text("def number(spec, report):\n    return 2.50\n", encoding="utf-8")
     assert one(folder, "number").loss == 2.5
     (folder / "functions.py").write_text("import no_such_package\ndef number(spec, report):\n    return 2\n", encoding="utf-8")
-    assert one(folder, "number").error == "ModuleNotFoundError: No module named 'no_such_package'"
+    assert one(folder, "number").error == "ModuleNotFoundError: No module named 'no_such_package' (functions.py, line 1)"
 
 
 # Outside the main thread a call of the operating system is waited for.
@@ -499,5 +502,5 @@ def test_a_spec_answers_by_name() -> None:
 def test_the_folder_of_a_worker_that_does_not_share_the_spool_goes(folder: Path) -> None:
     settings = trainers["function"].resolved({"function": "functions.py:kept"}, folder)
     answer = worker.work(Batch((SPEC,), trainer=settings).message, str(folder / "elsewhere"))
-    assert Trial.from_dict(json.loads(answer["results"][0])).error == "RuntimeError: first attempt"
+    assert (Trial.from_dict(json.loads(answer["results"][0])).error or "").startswith("RuntimeError: first attempt")
     assert not (folder / "elsewhere").exists()
