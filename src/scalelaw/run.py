@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ._batches import Cutter
 from ._driver import Driver, Wish, signals
 from ._events import Event, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
+from ._store.address import parse
 from .engines import Engine, Resources, engine_of
 from .errors import InputError
 from .spool import forget
@@ -86,15 +88,24 @@ def run(
     # Every spec is checked, so that a wrong one is told before anything is made or trained.
     costs = _costs(study, chosen_trainer, settings, budget)
     wish = Wish(Cutter(chosen_trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
-    with Store(storage, spool=spool) as store:
+    with contextlib.ExitStack() as stack:
+        ahead = None
+        if _absent(storage):  # all is missing: an engine that cannot be opened then leaves no store behind
+            ahead = stack.enter_context(chosen.open(asked, given))
+        store = stack.enter_context(Store(storage, spool=spool))
         store.lock()
         driver = Driver(study, store, costs, _all(on_event), wish)
         driver.collect()
         skipped = driver.progress().done
         if missing := driver.missing():
-            with signals(driver), chosen.open(asked, given) as pool:
+            with signals(driver), ahead or chosen.open(asked, given) as pool:
                 driver.fill(pool, missing)
         return _summary(driver, store, skipped)
+
+
+def _absent(storage: str | Path) -> bool:
+    place = parse(storage)
+    return isinstance(place, Path) and not place.exists()
 
 
 def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:
@@ -142,7 +153,7 @@ def _costs(study: Study, trainer: Trainer, settings: Mapping[str, Any], budget: 
     """As `costs_of`; None where they cannot be told and no budget needs them. Raises InputError where it buys no trial."""
     if budget is not None:
         costs = costs_of(study)
-        if budget < (cheapest := min(costs.values())):
+        if not budget >= (cheapest := min(costs.values())):
             raise InputError(f"{budget:.3g} FLOP buy no trial", "--budget", f"The cheapest takes {cheapest:.3g}")
         return costs
     known: dict[str, float] = {}
