@@ -135,6 +135,11 @@ def test_what_cannot_be_spoken_of(store: Path, capsys: pytest.CaptureFixture[str
     assert [each.name for each in store.parent.iterdir()] == ["study.db"]
 
 
+def test_a_reason_of_several_lines_is_told_in_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("exclude", store, "width == 8", "--reason", "one\ntwo\x1b[31m")
+    assert capsys.readouterr().out == "1 trial is left out (one two [31m).\n"
+
+
 def test_an_excluded_trial_counts_nowhere(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Store(store) as opened:
         opened.put([trial(9, loss=99.0, curve=Curve((1,), (1.0,)))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,14 +47,16 @@ def handover(
         raise InputError("say where to: one of the two", "-o, --optuna", "Give -o sweep.yaml or --optuna sqlite:///optuna.db")
     plan = read_study(study)
     if output is not None:
-        for each in (output, output.with_name(f"{output.stem}-1{output.suffix}")):
-            new(each, (".yaml", ".yml"), force)
+        new(output, (".yaml", ".yml"), force)
+        new(output.with_name(f"{output.stem}-1{output.suffix}"), (".yaml", ".yml"), force)
         paths = write_sweeps(plan, output, program, metric)
         if as_json:
             emit({"output": [str(path) for path in paths], "trials": len(plan.specs)})
             return
         say(f"Wrote {len(plan.specs)} trials to {', '.join(map(str, paths))}.")
-        say(f"Next: {' && '.join(f'wandb sweep {path}' for path in paths)}, then the wandb agent that it names.")
+        say(
+            f"Next: {' && '.join(f'wandb sweep {shlex.quote(str(path))}' for path in paths)}, then the wandb agent that it names."
+        )
         return
     assert optuna is not None
     queued = enqueue_optuna(plan, optuna, name)
