@@ -367,7 +367,7 @@ class Store:
                     whole.write(connection, part, found, ids)
             part.replace(path)
         except OSError as error:
-            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
+            raise whole.told(error, path) from error
         finally:
             with contextlib.suppress(OSError):
                 part.unlink()
