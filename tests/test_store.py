@@ -185,3 +185,22 @@ def test_readers_see_whole_trials_while_a_writer_writes_and_make_no_file(tmp_pat
     # The last reader may have been there when the writer wanted to fold its log away; the next writer does it.
     Store(path).close()
     assert [each.name for each in tmp_path.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://u:secret@host/db", "sqlite://study.db", "https://host/study.db", "file:///study.db"]
+)
+def test_an_address_of_something_else_makes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"^\w+://\.\.\.: a store is an SQLite file or a PostgreSQL database") as told:
+        Store(address)
+    assert "secret" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["", ".", "/", "folder"])
+def test_a_folder_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match="this is a folder"):
+        Store(address)

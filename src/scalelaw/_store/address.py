@@ -12,6 +12,7 @@ from ..errors import StoreError
 __all__ = ["Server", "masked", "parse", "shown"]
 
 _SERVER = re.compile(r"postgres(ql)?(\+\w+)?:/")
+_OTHER = re.compile(r"(?!sqlite:///)([A-Za-z][\w+.-]+)://")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -42,10 +43,13 @@ def parse(address: str | Path) -> Path | Server:
     """The path or the server that an address means.
 
     Raises:
-        StoreError: an address of a server that is none; the password is not shown.
+        StoreError: an address of a server that is none, or of another kind of database; the password is not shown.
     """
     text = str(address)
     if not _SERVER.match(text):
+        if (other := _OTHER.match(text)) is not None:  # a file of that name would hold the password
+            mend = "Give study.db, sqlite:///study.db or postgresql://user@host/database"
+            raise StoreError("a store is an SQLite file or a PostgreSQL database", f"{other[1]}://...", mend)
         return Path(text.removeprefix("sqlite:///"))
     # A path that was made of an address has lost a slash.
     text = re.sub(r"^[^:]+:/+", "postgresql://", text)
