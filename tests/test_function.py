@@ -111,6 +111,10 @@ def leaving_a_fork(spec, report):
         time.sleep(600)
     (report.folder.parent / "child").write_text(str(child))
     os.kill(os.getpid(), 9)
+def at_exit(spec, report):
+    import atexit
+    atexit.register((report.folder.parent.parent.parent / "ended").write_text, "a tracker's last word")
+    return 1.0
 def coming_back_twice(spec, report):
     os.fork()
     return 1.0
@@ -249,6 +253,11 @@ def test_what_a_killed_worker_has_forked_neither_holds_the_run_up_nor_stays(fold
     while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline, "what the worker forked is still there"
         time.sleep(0.05)
+
+
+def test_what_is_to_be_done_at_the_end_of_a_worker_is_done(folder: Path) -> None:
+    run(mine("at_exit", folder, 2), folder / "s.db", max_parallel=1)
+    assert (folder / "ended").read_text() == "a tracker's last word"
 
 
 def test_a_fork_that_returns_from_its_trial_takes_no_other(folder: Path) -> None:

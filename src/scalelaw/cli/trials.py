@@ -50,7 +50,7 @@ def trials(
         for row, curve in zip(rows, found.curves, strict=True) if curves else ():
             row["curve"] = None if curve is None else {"steps": curve.steps, "losses": curve.losses}
         for row, error in zip(rows, found.errors, strict=True):
-            row["error"] = error
+            row.setdefault("error", error)  # a setting may be called so
         emit({"total": found.total, "varying": found.varying, "trials": rows})
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.statuses.items())
