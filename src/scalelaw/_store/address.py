@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from ..errors import StoreError
 
-__all__ = ["Server", "masked", "parse", "shown"]
+__all__ = ["Server", "masked", "parse", "shown", "storage"]
 
 _SERVER = re.compile(r"postgres(ql)?(\+\w+)?:/")
 _OTHER = re.compile(r"(?!sqlite:///)([A-Za-z][\w+.-]+)://")
@@ -43,13 +43,10 @@ def parse(address: str | Path) -> Path | Server:
     """The path or the server that an address means.
 
     Raises:
-        StoreError: an address of a server that is none, or of another kind of database; the password is not shown.
+        StoreError: an address of a server that is none; the password is not shown.
     """
     text = str(address)
     if not _SERVER.match(text):
-        if (other := _OTHER.match(text)) is not None:  # a file of that name would hold the password
-            mend = "Give study.db, sqlite:///study.db or postgresql://user@host/database"
-            raise StoreError("a store is an SQLite file or a PostgreSQL database", f"{other[1]}://...", mend)
         return Path(text.removeprefix("sqlite:///"))
     # A path that was made of an address has lost a slash.
     text = re.sub(r"^[^:]+:/+", "postgresql://", text)
@@ -65,6 +62,18 @@ def parse(address: str | Path) -> Path | Server:
     if not database or "/" in database or not _NAME.fullmatch(schema):
         raise StoreError("this is no address of a database", str(Server(text, database, "public")), mend)
     return Server(parts._replace(query=urlencode(options)).geturl(), database, schema)
+
+
+def storage(address: str | Path) -> Path | Server:
+    """`parse` for a store: an address of anything else is refused, since a file of that name would show the password.
+
+    Raises:
+        StoreError: as `parse`, and an address that is of no store.
+    """
+    if (other := _OTHER.match(str(address))) is not None and not _SERVER.match(str(address)):
+        mend = "Give study.db, sqlite:///study.db or postgresql://user@host/database"
+        raise StoreError("a store is an SQLite file or a PostgreSQL database", f"{other[1]}://...", mend)
+    return parse(address)
 
 
 def masked(text: str) -> str:

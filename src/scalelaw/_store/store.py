@@ -21,7 +21,7 @@ from ..condition import is_condition, select
 from ..errors import RunError, StoreError, UnknownNameError, near
 from ..trial import Curve, Status, Trial, TrialSpec
 from ..trials import FILES, Trials
-from .address import Server, parse
+from .address import Server, storage
 from .mounts import MOUNTS
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Store:
     ) -> None:
         self.read_only = read_only
         self._lock: database.Lock | None = None
-        place = parse(address)
+        place = storage(address)
         self._database: database.Database = (
             postgres.Postgres(place, read_only=read_only)
             if isinstance(place, Server)
