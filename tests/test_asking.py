@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +14,9 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import scalelaw
@@ -69,6 +72,36 @@ def test_what_is_enqueued_comes_first_in_its_order(tmp_path: Path) -> None:
         assert bare.enqueue(spec) == 1
         assert bare.ask() == spec
         assert bare.ask() is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ({"width": -4}, "width = -4 is not a finite number above 0"),
+        ({"width": math.nan}, "width = nan is not a finite number above 0"),
+        ({"width": None}, "width = None is not a finite number above 0"),
+        ({"width": True}, "width = True is not a finite number above 0"),
+        ({"width": "wide"}, "width = 'wide' is not a finite number above 0"),
+        ({"learning_rate": [1e-3, math.inf]}, "learning_rate = inf is not a finite number"),
+        ({"seed": "a"}, "seed = 'a' is no whole number"),
+        ({"widht": 4}, "the trial has no widht"),
+    ],
+)
+def test_what_cannot_be_trained_is_not_enqueued(tmp_path: Path, axes: dict[str, Any], says: str) -> None:
+    with open_study(tmp_path / "study.db", STUDY) as study:
+        with pytest.raises(InputError, match=f"^enqueue: {re.escape(says)}"):
+            study.enqueue(**axes)
+        assert study.enqueue(width=np.array([8, 16]), learning_rate=np.float32(0.5)) == 2
+        assert [spec["width"] for spec in study.ask(2)] == [8, 16]
+
+
+def test_a_wrong_result_does_not_stand_in_the_way_of_a_right_one(tmp_path: Path) -> None:
+    with open_study(tmp_path / "study.db", STUDY) as study:
+        trial = study.ask()
+        with pytest.raises(RunError, match="parameters = -1 is no number above 0"):
+            study.tell(trial, {"loss": 1.0, "parameters": -1})
+        told = study.tell(trial, {"loss": 1.5, "tokens": 10})
+        assert (told.status, told.loss, told.parameters, told.tokens) == (Status.COMPLETE, 1.5, None, 10)
 
 
 def test_a_diverged_a_pruned_and_a_failed_run_are_told_as_such(tmp_path: Path) -> None:

@@ -539,6 +539,12 @@ def test_the_real_command_says_the_same(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_python_runs_the_package() -> None:
+    for words, code in ((["--version"], 0), (["fit"], 2)):
+        done = subprocess.run([sys.executable, "-m", "scalelaw", *words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (code, code // 2)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_under_stdout(data: Path) -> None:
     with Path("/dev/full").open("w") as full:

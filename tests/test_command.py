@@ -128,6 +128,7 @@ def test_what_a_command_may_print(tmp_path: Path, text: str, status: Status, los
         ('echo \'{"loss": 1, "id": "0123456789abcdef"}\'', "the result is for an unknown trial ('0123456789abcdef')"),
         ('echo \'{"loss": 1, "id": "a"}\' > $SCALELAW_RESULT', "the result is for an unknown trial ('a')"),
         ("echo 'loss: 1' > $SCALELAW_RESULT", "its result file is no JSON object"),
+        ("mkfifo $SCALELAW_RESULT", "its result file is no file"),
         ("echo '{\"accuracy\": 1}' > $SCALELAW_RESULT", "its result has no loss"),
         ('echo \'{"loss": "low"}\'', "loss is no number but 'low'"),
         ('echo \'{"step": "two", "loss": 1}\'; sleep 60', "cannot read its report: step is no number but 'two'"),

@@ -458,3 +458,26 @@ def test_what_has_no_place_on_a_logarithmic_axis_is_left_out(odd: dict[str, floa
         assert json.dumps(figures[name].data(more).to_dict()["panels"]) == json.dumps(
             figures[name].data(clean).to_dict()["panels"]
         )
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_legend_covers_nothing_where_no_corner_is_free(scale: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from scalelaw.render._matplotlib import _legend, _occupied
+    from scalelaw.render._style import THEMES
+
+    figure = Figure((4, 3))
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    across, along = np.meshgrid(np.linspace(1, 10, 15), np.geomspace(1, 10, 15))
+    axes.plot(across.ravel(), along.ravel(), "o", label="runs")
+    axes.set_yscale(scale)
+    axes.set_gid("lower left")
+    _legend(axes, figure, THEMES["light"])
+    legend = axes.get_legend()
+    assert legend is not None
+    box, points = legend.get_window_extent(canvas.get_renderer()), _occupied(axes)
+    covered = (points > [box.x0, box.y0]).all(axis=1) & (points < [box.x1, box.y1]).all(axis=1)
+    assert not covered.any()

@@ -64,6 +64,7 @@ def truth(spec, report): return True
 def failing(spec, report): raise ValueError("two\\nlines")
 def leaving(spec, report): sys.exit("no data")
 def aborting(spec, report): raise BaseException("neither this")
+def bare(spec, report): raise RuntimeError
 def own(spec, report):
     from scalelaw.trainers import Stopped
     raise Stopped
@@ -115,6 +116,10 @@ def leaving_a_fork(spec, report):
         time.sleep(600)
     (report.folder.parent / "child").write_text(str(child))
     os.kill(os.getpid(), 9)
+def at_exit(spec, report):
+    import atexit
+    atexit.register((report.folder.parent.parent.parent / "ended").write_text, "a tracker's last word")
+    return 1.0
 def coming_back_twice(spec, report):
     os.fork()
     return 1.0
@@ -184,12 +189,13 @@ def test_without_a_loss_the_reports_are_averaged_as_the_study_says(folder: Path)
         ("text", "the result is no number but 'a loss'"),
         ("listed", "the result is no number but [1.0, 2.0]"),
         ("truth", "the result is no number but True"),
-        ("failing", "ValueError: two lines"),
+        ("failing", "ValueError: two lines @"),
         ("leaving", "it called exit (no data)"),
-        ("aborting", "BaseException: neither this"),
+        ("aborting", "BaseException: neither this @"),
+        ("bare", "RuntimeError @"),
         ("own", "it raised Stopped by itself"),
-        ("not_a_number", "TypeError: step is no number but 'two'"),
-        ("typo", "KeyError: \"the trial has no 'widht'; it has steps, width, batch_size, learning_rate, classes\""),
+        ("not_a_number", "TypeError: step is no number but 'two' @"),
+        ("typo", "KeyError: \"the trial has no 'widht'; it has steps, width, batch_size, learning_rate, classes\" @"),
         ("unknown_trial", "the result is for an unknown trial ('0123456789abcdef')"),
         ("missing", None),
     ],
@@ -200,7 +206,8 @@ def test_what_goes_wrong_is_one_line(folder: Path, name: str, says: str | None) 
             one(folder, name)
         return
     trial = one(folder, name)
-    assert (trial.status, trial.error) == (Status.FAILED, says)
+    line = next(number for number, text in enumerate(BODY.splitlines(), 1) if text.startswith(f"def {name}("))
+    assert (trial.status, trial.error) == (Status.FAILED, says.replace("@", f"(functions.py, line {line})"))
     assert trial.loss is None
 
 
@@ -253,6 +260,11 @@ def test_what_a_killed_worker_has_forked_neither_holds_the_run_up_nor_stays(fold
         time.sleep(0.05)
 
 
+def test_what_is_to_be_done_at_the_end_of_a_worker_is_done(folder: Path) -> None:
+    run(mine("at_exit", folder, 2), folder / "s.db", max_parallel=1)
+    assert (folder / "ended").read_text() == "a tracker's last word"
+
+
 def test_a_fork_that_returns_from_its_trial_takes_no_other(folder: Path) -> None:
     summary = in_time(lambda: run(mine("coming_back_twice", folder, 12), folder / "s.db", max_parallel=1))
     assert summary.complete
@@ -264,7 +276,7 @@ def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
     (folder / "functions.py").write_text("def number(spec, report):\n    return 2.50\n", encoding="utf-8")
     assert one(folder, "number").loss == 2.5
     (folder / "functions.py").write_text("import no_such_package\ndef number(spec, report):\n    return 2\n", encoding="utf-8")
-    assert one(folder, "number").error == "ModuleNotFoundError: No module named 'no_such_package'"
+    assert one(folder, "number").error == "ModuleNotFoundError: No module named 'no_such_package' (functions.py, line 1)"
 
 
 # Outside the main thread a call of the operating system is waited for.
@@ -563,5 +575,5 @@ def test_a_spec_answers_by_name() -> None:
 def test_the_folder_of_a_worker_that_does_not_share_the_spool_goes(folder: Path) -> None:
     settings = trainers["function"].resolved({"function": "functions.py:kept"}, folder)
     answer = worker.work(Batch((SPEC,), trainer=settings).message, str(folder / "elsewhere"))
-    assert Trial.from_dict(json.loads(answer["results"][0])).error == "RuntimeError: first attempt"
+    assert (Trial.from_dict(json.loads(answer["results"][0])).error or "").startswith("RuntimeError: first attempt")
     assert not (folder / "elsewhere").exists()

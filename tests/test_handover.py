@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from scalelaw._study_text import study_text
 from scalelaw.cli import main
+from scalelaw.cli._app import execute
 from scalelaw.errors import InputError, MissingExtraError
 from scalelaw.handover import boxes, enqueue_optuna, settings_of, sweeps, write_sweeps
 from scalelaw.study import Grid, Study
@@ -103,6 +104,14 @@ def test_the_command_writes_sweeps_and_says_how_to_start_them(tmp_path: Path, ca
     assert "wandb sweep" in capsys.readouterr().out
     assert main(["handover", str(path), "-o", str(tmp_path / "sweep.yaml"), "--program", "train.py", "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trials"] == len(LADDER.specs)
+
+
+@pytest.mark.parametrize("output", [".", "..", "/", "sweep.txt"])
+def test_what_is_no_file_for_sweeps_is_told(tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "next.toml"
+    path.write_text(study_text(LADDER), encoding="utf-8")
+    assert execute(["handover", str(path), "-o", output, "--program", "train.py"]) == 2
+    assert "End it in one of .yaml, .yml." in capsys.readouterr().err
 
 
 def test_without_a_program_it_says_what_to_give(tmp_path: Path) -> None:

@@ -43,6 +43,33 @@ def test_trials_are_listed(store: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert [each["curve"] for each in told["trials"]] == [{"steps": [1, 2], "losses": [3.0, 2.0]}] * 4 + [None] * 2
 
 
+def test_why_trials_failed_is_listed(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(store) as opened:
+        long = "exit code 1: \x1b[31m" + "word " * 80
+        opened.put([trial(6, Status.LOST, curve=None, error="signal 9"), trial(7, Status.FAILED, curve=None, error=long)])
+    run("trials", store)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert [line.split()[-1] for line in shown.splitlines() if line.split()[1:2] == ["COMPLETE"]] == ["1.5"] * 4
+    assert next(line.split()[-2:] for line in shown.splitlines() if "LOST " in line) == ["signal", "9"]
+    assert " ..." in shown
+    run("trials", store, "--json", "--limit", 7)
+    told = json.loads(capsys.readouterr().out)["trials"]
+    assert [each["error"] for each in told] == [None] * 5 + ["a\nb", "signal 9"]
+    run("trials", store, "--where", "status == 'COMPLETE'")
+    assert "error" not in capsys.readouterr().out
+
+
+def test_json_is_unicode_whatever_a_name_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.db"
+    with Store(path) as opened:
+        opened.put([trial(0, metrics={"half\udc80": 1.0})])
+    run("trials", path, "--json")
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown)["trials"][0]["half\udc80"] == 1.0
+
+
 def test_trials_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "runs.csv"
     lines = [
@@ -106,6 +133,11 @@ def test_what_cannot_be_spoken_of(store: Path, capsys: pytest.CaptureFixture[str
         assert not told.out
     assert store.read_bytes() == content
     assert [each.name for each in store.parent.iterdir()] == ["study.db"]
+
+
+def test_a_reason_of_several_lines_is_told_in_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("exclude", store, "width == 8", "--reason", "one\ntwo\x1b[31m")
+    assert capsys.readouterr().out == "1 trial is left out (one two [31m).\n"
 
 
 def test_an_excluded_trial_counts_nowhere(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,21 @@ def test_a_spec_that_cannot_be_trained_is_told_before_anything_is_made(tmp_path:
     assert not (tmp_path / "study.db").exists()
 
 
+def test_an_engine_that_cannot_be_opened_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no executor is named"):
+        run(study(), tmp_path / "study.db", engine="futures")
+    with pytest.raises(InputError, match="this machine has"):
+        run(study(), tmp_path / "study.db", resources=Resources(cpus=100_000))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
+def test_a_budget_that_buys_nothing_is_told(tmp_path: Path, budget: float) -> None:
+    with pytest.raises(InputError, match=r"--budget: \S+ FLOP buy no trial. The cheapest takes"):
+        run(study(), tmp_path / "study.db", budget=budget)
+    assert list(tmp_path.iterdir()) == []
+
+
 DRIVER = """
 import resource, signal, sys
 from scalelaw.errors import ScalelawError

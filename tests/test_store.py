@@ -271,3 +271,22 @@ def test_a_link_to_a_store_is_that_store(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is filling this store"):
             same.lock()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["elsewhere", "study.db"]
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://u:secret@host/db", "sqlite://study.db", "https://host/study.db", "file:///study.db"]
+)
+def test_an_address_of_something_else_makes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"^\w+://\.\.\.: a store is an SQLite file or a PostgreSQL database") as told:
+        Store(address)
+    assert "secret" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["", ".", "/", "folder"])
+def test_a_folder_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match="this is a folder"):
+        Store(address)

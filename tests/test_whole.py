@@ -7,6 +7,7 @@ import math
 import shutil
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -255,3 +256,24 @@ def test_an_old_store_is_exported_as_it_is(tmp_path: Path) -> None:
         store.export(tmp_path / "old.parquet")
     import_into([tmp_path / "old.parquet"], tmp_path / "new.db")
     assert held(tmp_path / "new.db") == held(old)
+
+
+@pytest.mark.parametrize(("ending", "table"), [("parquet", False), ("parquet", True), ("csv", True), ("jsonl", True)])
+def test_a_full_disk_is_told_of_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str, table: bool
+) -> None:
+    """polars says that the file is out of its specification, or gives an OSError without its number."""
+    with Store(tmp_path / "study.db") as store:
+        store.put([trial(0)])
+
+    def fail(_: polars.DataFrame, path: Path) -> None:
+        path.write_text("half")
+        raise polars.exceptions.ComputeError("parquet: File out of specification") if ending == "parquet" else OSError("no space")
+
+    for writer in ("write_parquet", "write_csv", "write_ndjson"):
+        monkeypatch.setattr(polars.DataFrame, writer, fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    output = tmp_path / f"all.{ending}"
+    assert execute(["export", str(tmp_path / "study.db"), "-o", str(output), *(["--table"] if table else [])]) == 2
+    assert capsys.readouterr().err == f"scalelaw: {output}: the disk is full. Free some space and run the same command again.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -95,14 +96,15 @@ class OpenStudy:
             axes: columns that differ from it, a value or several: `width=512, learning_rate=[1e-4, 3e-4], seed=[0, 1]`.
 
         Raises:
-            InputError: no pattern, or a column that it does not have.
+            InputError: no pattern, a column that it does not have, or a value that such a column cannot have.
         """
         if not axes:
             return self.store.enqueue(specs)
         patterns = specs or (self.study.specs[:1] if self.study is not None else ())
         if not patterns:
             raise InputError("no trial to vary", "enqueue", "Give a TrialSpec, or open the store with a study")
-        values: list[list[Value]] = [[each] if isinstance(each, int | float | str) else list(each) for each in axes.values()]
+        several = [each if isinstance(each, Iterable) and not isinstance(each, str) else [each] for each in axes.values()]
+        values = [[_plain(value) for value in each] for each in several]
         varied = [
             _varied(pattern, dict(zip(axes, point, strict=True))) for pattern in patterns for point in itertools.product(*values)
         ]
@@ -274,16 +276,34 @@ def _varied(pattern: TrialSpec, values: Mapping[str, Value]) -> TrialSpec:
     seed = pattern.seed
     for column, value in values.items():
         if column == "seed":
-            seed = int(value)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"seed = {value!r} is no whole number", "enqueue", "Give seed=0, or seed=[0, 1, 2]")
+            seed = value
             continue
         home = next((table for table in tables.values() if column in table), None)
         if home is None:
             known = ", ".join((*pattern.scale, *pattern.hyperparameters, "seed"))
             raise InputError(f"the trial has no {column}", "enqueue", f"It has {known}")
+        _suits(column, value, home[column], positive=column in pattern.scale)
         home[column] = value
     return TrialSpec(
         pattern.task, tables["scale"], tables["hyperparameters"], seed, pattern.model, tables["task_options"], pattern.init_from
     )
+
+
+def _plain(value: Any) -> Any:
+    """A number of an array library as Python's own."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
+
+
+def _suits(column: str, value: Any, like: Value, *, positive: bool) -> None:
+    """Raises InputError where a column that holds values like this one cannot have the value."""
+    words = isinstance(like, str)
+    fits = isinstance(value, str) if words else isinstance(value, int | float) and not isinstance(value, bool)
+    if not fits or (not words and (not math.isfinite(value) or (positive and value <= 0))):
+        kind = "text" if words else "a finite number above 0" if positive else "a finite number"
+        raise InputError(f"{column} = {value!r} is not {kind}", "enqueue", f"The other trials have {column} = {like!r}")
 
 
 @contextlib.contextmanager

@@ -117,7 +117,8 @@ def printable(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """What an exception says, on one line: an input error's own words, else its kind and what it says, cut to 500 characters."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"[:500]
+    kind = type(error).__name__
+    return text if isinstance(error, InputError) else (f"{kind}: {text}" if text else kind)[:500]
 
 
 def near(name: str, known: Iterable[str]) -> str | None:

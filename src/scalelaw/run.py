@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 from ._batches import Cutter
 from ._driver import Driver, Wish, signals
 from ._events import Event, Progress, Retried, RunSummary, Started, Stopping, TrialEnded
-from .engines import Engine, Resources, engine_of
+from ._store.address import parse
+from .engines import Engine, Pool, Resources, engine_of
 from .errors import InputError
 from .spool import forget
 from .store import Store
@@ -87,15 +89,28 @@ def run(
     # Every spec is checked, so that a wrong one is told before anything is made or trained.
     costs = _costs(study, chosen_trainer, settings, budget)
     wish = Wish(Cutter(chosen_trainer, settings, asked.device != "cpu", witnesses, batch), retries, drain, budget)
-    with Store(storage, spool=spool) as store:
-        store.lock()
+    with contextlib.ExitStack() as stack:
+        # Where there is no store yet, all is missing: an engine that cannot be opened then leaves none behind.
+        ahead = stack.enter_context(chosen.open(asked, given)) if _absent(storage) else None
+        store = stack.enter_context(Store(storage, spool=spool))
         driver = Driver(study, store, costs, _all(on_event), wish)
-        driver.collect()
-        skipped = driver.progress().done
-        if missing := driver.missing():
-            with signals(driver), chosen.open(asked, given) as pool:
-                driver.fill(pool, missing)
-        return _summary(driver, store, skipped)
+        return _filled(driver, store, lambda: ahead or chosen.open(asked, given))
+
+
+def _filled(driver: Driver, store: Store, start: Callable[[], Pool]) -> RunSummary:
+    """Train what is missing on what `start` gives, which is called only where anything is."""
+    store.lock()
+    driver.collect()
+    skipped = driver.progress().done
+    if missing := driver.missing():
+        with signals(driver), start() as pool:
+            driver.fill(pool, missing)
+    return _summary(driver, store, skipped)
+
+
+def _absent(storage: str | Path) -> bool:
+    place = parse(storage)
+    return isinstance(place, Path) and not place.exists()
 
 
 def _summary(driver: Driver, store: Store, skipped: int) -> RunSummary:

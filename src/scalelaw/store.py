@@ -26,6 +26,7 @@ from .trials import Trials
 __all__ = ["Ingested", "Listing", "Store", "find_run", "find_runs", "is_store", "listing", "load", "several_tasks", "shown"]
 
 MAGIC = b"SQLite format 3\0"
+UNFINISHED = (Status.FAILED.name, Status.LOST.name)
 
 
 def load(
@@ -103,6 +104,7 @@ class Listing:
         varying: settings that differ among all.
         statuses: how many ended how.
         curves: of the first, as they are stored; all None where none are asked for.
+        errors: why the first of them failed or were lost; None for the others, and where it is not known.
     """
 
     trials: Trials
@@ -110,6 +112,7 @@ class Listing:
     varying: tuple[str, ...]
     statuses: Mapping[str, int]
     curves: tuple[Curve | None, ...]
+    errors: tuple[str | None, ...]
 
 
 def listing(
@@ -134,22 +137,32 @@ def listing(
     first = table.where(np.arange(len(table))[:limit])
     statuses = Counter(table["status"].tolist()) if len(table) else Counter[str]()
     named = ("task", "model", "recipe", "init_from", *table.scales, *table.hyperparameters, "seed")
-    found = _curves(path, mapping, first, places[:limit]) if curves else (None,) * len(first)
-    return Listing(first, len(table), table.varying(named), dict(statuses.most_common()), found)
+    drawn: tuple[Curve | None, ...] = (None,) * len(first)
+    errors: tuple[str | None, ...] = (None,) * len(first)
+    failed = np.isin(first["status"], UNFINISHED) if len(first) and "status" in first else np.zeros(len(first), bool)
+    if is_store(path) and (curves or failed.any()):
+        drawn, errors = _kept(path, first, places[:limit], np.ones(len(first), bool) if curves else failed, curves)
+    elif curves:
+        drawn = _curves(path, mapping, first)
+    return Listing(first, len(table), table.varying(named), dict(statuses.most_common()), drawn, errors)
 
 
-def _curves(
-    path: str | Path, mapping: Mapping[str, str] | str | None, table: Trials, places: np.ndarray
-) -> tuple[Curve | None, ...]:
-    """The curves of the rows of a table: of a store by their places in it, elsewhere by their ids."""
-    if is_store(path):
-        with Store(path, read_only=True) as store:
-            whole, ids = store.listed()
-            if len(table) and not (whole["id"][places] == table["id"]).all():
-                raise StoreError("the store has changed while it was read", store.name, "Run the command again")
-            asked = [ids[place] for place in places]
-            known = {trial.id: trial.curve for trial in store.trials(asked)}
-        return tuple(known[key] for key in asked)
+def _kept(
+    path: str | Path, table: Trials, places: np.ndarray, wanted: np.ndarray, curves: bool
+) -> tuple[tuple[Curve | None, ...], tuple[str | None, ...]]:
+    """The curves and the errors of those rows of a store's table that are wanted, by their places in it."""
+    with Store(path, read_only=True) as store:
+        whole, ids = store.listed()
+        if len(table) and not (whole["id"][places] == table["id"]).all():
+            raise StoreError("the store has changed while it was read", store.name, "Run the command again")
+        asked = [ids[place] for place in places]
+        known = {trial.id: trial for trial in store.trials([asked[row] for row in np.flatnonzero(wanted)], curves=curves)}
+    found = [known.get(key) for key in asked]
+    return tuple(each and each.curve for each in found), tuple(each and each.error for each in found)
+
+
+def _curves(path: str | Path, mapping: Mapping[str, str] | str | None, table: Trials) -> tuple[Curve | None, ...]:
+    """The curves of the rows of a table that no store holds, by their ids."""
     found = recognise(Path(path)).gather(Path(path), Reading(parse_mapping(mapping) if mapping else {}))
     names = found.table["id"].tolist() if "id" in found.table else []
     series = dict(zip(names, found.curves, strict=True)) if names else {}

@@ -6,9 +6,13 @@ Numbers are float64 with NaN for "not known"; text columns hold strings. A loss 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,9 +28,11 @@ from .trial import Status, Trial
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["FILES", "Trials", "place"]
+__all__ = ["FILES", "Trials", "as_os_error", "place"]
 
 FILES = (".csv", ".parquet", ".jsonl")
+# Bytes: with less left on the disk, that is why a file could not be written.
+FULL = 1 << 20
 
 IDENTITIES = frozenset(name for name, each in QUANTITIES.items() if each.kind is Kind.IDENTITY)
 
@@ -206,7 +212,8 @@ class Trials:
         """Write the table to a file of a kind of `FILES`. Raises OSError."""
         frame = self.to_frame()
         writers = (frame.write_csv, frame.write_parquet, frame.write_ndjson)
-        writers[FILES.index(path.suffix.lower())](path)
+        with as_os_error(path):
+            writers[FILES.index(path.suffix.lower())](path)
 
     def rows(self) -> list[dict[str, Any]]:
         """The table as plain dictionaries, missing values None."""
@@ -226,6 +233,20 @@ class Trials:
             content = "\0".join(map(str, column)).encode() if column.dtype == object else column.tobytes()
             state.update(name.encode() + b"\0" + content)
         return state.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def as_os_error(path: Path) -> Generator[None]:
+    """What polars raises while it writes a file, as an OSError with its number; a full disk is told in other words."""
+    import polars
+
+    try:
+        yield
+    except (polars.exceptions.ComputeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        number = errno.ENOSPC if shutil.disk_usage(path.parent).free < FULL else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def place(over: Sequence[str], at: Mapping[str, Any]) -> dict[str, float]:

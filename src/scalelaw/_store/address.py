@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from ..errors import StoreError
 
-__all__ = ["Server", "masked", "parse", "shown"]
+__all__ = ["Server", "masked", "parse", "shown", "storage"]
 
 _SERVER = re.compile(r"postgres(ql)?(\+\w+)?:/")
+_OTHER = re.compile(r"(?!sqlite:///)([A-Za-z][\w+.-]+)://")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -66,6 +67,18 @@ def parse(address: str | Path) -> Path | Server:
     if not database or "/" in database or not _NAME.fullmatch(schema):
         raise StoreError("this is no address of a database", str(Server(text, database, "public")), mend)
     return Server(parts._replace(query=urlencode(options)).geturl(), database, schema)
+
+
+def storage(address: str | Path) -> Path | Server:
+    """`parse` for a store: an address of anything else is refused, since a file of that name would show the password.
+
+    Raises:
+        StoreError: as `parse`, and an address that is of no store.
+    """
+    if (other := _OTHER.match(str(address))) is not None and not _SERVER.match(str(address)):
+        mend = "Give study.db, sqlite:///study.db or postgresql://user@host/database"
+        raise StoreError("a store is an SQLite file or a PostgreSQL database", f"{other[1]}://...", mend)
+    return parse(address)
 
 
 def masked(text: str) -> str:

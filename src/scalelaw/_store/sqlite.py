@@ -27,14 +27,14 @@ class SQLite(Database):
     """A file. A writer keeps a write-ahead log, or on a network file system, where that is not safe, a rollback journal."""
 
     def __init__(self, path: Path, *, read_only: bool, mounts: Path = MOUNTS) -> None:
+        if path.is_dir():
+            raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
         self.name = str(path)
         path = path.resolve() if path.is_symlink() else path  # what stands beside the file stands beside the file itself
         self._path, self.identity = path, str(path.absolute())
         self.spool = path.with_name(f"{path.name}.spool")
         self.network = network(path, mounts)
         self._log: tuple[int, int] | None = None  # which file the write-ahead log is
-        if path.is_dir():
-            raise StoreError("this is a folder", str(path), "Give the path of a file, for example study.db")
         if read_only:
             if not path.exists():
                 raise NoStoreError("there is no such store", str(path), "Run a study first: scalelaw run STUDY.toml")

@@ -21,7 +21,7 @@ from ..condition import is_condition, select
 from ..errors import StoreError, UnknownNameError
 from ..trial import Curve, Status, Trial, TrialSpec
 from ..trials import FILES, Trials
-from .address import Server, parse
+from .address import Server, storage
 from .ids import place_of
 from .mounts import MOUNTS
 
@@ -81,7 +81,7 @@ class Store:
     ) -> None:
         self.read_only = read_only
         self._lock: database.Lock | None = None
-        place = parse(address)
+        place = storage(address)
         self._database: database.Database = (
             postgres.Postgres(place, read_only=read_only)
             if isinstance(place, Server)
@@ -383,7 +383,7 @@ class Store:
                     whole.write(connection, part, found, ids)
             part.replace(path)
         except OSError as error:
-            raise StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path") from error
+            raise whole.told(error, path) from error
         finally:
             with contextlib.suppress(OSError):
                 part.unlink()

@@ -7,6 +7,7 @@ A row has the columns of the table, so that the file is DATA like any other, and
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,14 +19,14 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from ..errors import DataError
+from ..errors import DataError, StoreError
 from ..importers.exported import LOSSES, STEPS, TRIAL, Record, guarded
 from ..trial import Curve, Status, Trial
-from ..trials import Trials
+from ..trials import Trials, as_os_error
 from . import packed, rows
 from .tables import tags, trials
 
-__all__ = ["restore", "write"]
+__all__ = ["restore", "told", "write"]
 
 # Beside the row of the table `trials`.
 _JSON = ("spec", "metrics")
@@ -57,6 +58,13 @@ def write(connection: sa.Connection, path: Path, table: Trials, ids: Sequence[st
             stream.write(json.dumps(line, allow_nan=False) + "\n")
 
 
+def told(error: OSError, path: Path) -> StoreError:
+    """Why a file could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError("the disk is full", str(path), "Free some space and run the same command again")
+    return StoreError(f"the file cannot be written ({error.strerror})", str(path), "Choose another path")
+
+
 def _write_parquet(path: Path, table: Trials, whole: Iterator[tuple[dict[str, Any], Curve | None]]) -> None:
     import polars
 
@@ -72,7 +80,8 @@ def _write_parquet(path: Path, table: Trials, whole: Iterator[tuple[dict[str, An
         polars.Series(STEPS, steps, dtype=polars.List(polars.Int64)),
         polars.Series(LOSSES, losses, dtype=polars.List(polars.Float64)),
     )
-    table.to_frame().with_columns(beside).write_parquet(path)
+    with as_os_error(path):
+        table.to_frame().with_columns(beside).write_parquet(path)
 
 
 def _records(connection: sa.Connection, ids: Sequence[str]) -> Iterator[tuple[dict[str, Any], Curve | None]]:

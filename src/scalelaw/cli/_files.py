@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["replacing"]
+__all__ = ["placed", "replacing"]
 
 
 @contextlib.contextmanager
@@ -19,10 +19,7 @@ def replacing(target: Path) -> Generator[Path]:
     Raises:
         InputError: the folder is not there or cannot be written, or the disk is full.
     """
-    if not target.parent.is_dir():
-        raise InputError("the folder is not there", str(target), f"Make it first: mkdir -p {target.parent}")
-    if target.is_dir():
-        raise InputError("is a folder", str(target), "Give the name of a file")
+    placed(target)
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         yield temporary
@@ -32,6 +29,14 @@ def replacing(target: Path) -> Generator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def placed(target: Path) -> None:
+    """Raises InputError where no file can be at `target`: its folder is not there, or it is a folder itself."""
+    if not target.parent.is_dir():
+        raise InputError("the folder is not there", str(target), f"Make it first: mkdir -p {target.parent}")
+    if target.is_dir():
+        raise InputError("is a folder", str(target), "Give the name of a file")
 
 
 def _explain(error: OSError, target: Path) -> InputError:

@@ -38,4 +38,7 @@ def plain(value: Any) -> Any:
 
 def emit(value: Mapping[str, Any]) -> None:
     """Print `value` as one JSON object."""
-    typer.echo(json.dumps(plain(value), allow_nan=False, ensure_ascii=False))
+    text = json.dumps(plain(value), allow_nan=False, ensure_ascii=False)
+    if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):  # half a surrogate pair has no UTF-8
+        text = json.dumps(plain(value), allow_nan=False)
+    typer.echo(text)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
+from ..errors import printable
 from ._screen import note, number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..run import Event, Progress
+    from ..run import Event, Progress, Retried
 
 __all__ = ["duration", "flops", "watching"]
 
@@ -58,7 +59,7 @@ def _bar(console: Console) -> Generator[Callable[[Event], None]]:
                 case Started():
                     bar.update(task, description=event.study)
                 case Retried():
-                    bar.console.print(f"{event.trials} trials are trained again: {event.reason}", markup=False)
+                    bar.console.print(printable(_again(event)), markup=False)
                 case Stopping():
                     bar.console.print(f"{event.signal}: storing what is finished ...", markup=False)
                 case _:
@@ -79,7 +80,7 @@ def _lines() -> Callable[[Event], None]:
                 last.update(time=time.monotonic(), done=at.done)
                 note(f"{event.study}: {at.trials - at.done} of {at.trials} trials to train on {event.workers} workers")
             case Retried():
-                note(f"{event.trials} trials are trained again: {event.reason}")
+                note(_again(event))
             case Stopping():
                 note(f"{event.signal}: storing what is finished")
             case TrialEnded():
@@ -90,6 +91,10 @@ def _lines() -> Callable[[Event], None]:
                     note(f"{at.done} of {at.trials} trials, {_told(at)}")
 
     return watch
+
+
+def _again(event: Retried) -> str:
+    return f"{event.trials} {'trial is' if event.trials == 1 else 'trials are'} trained again: {event.reason}"
 
 
 def _told(at: Progress) -> str:

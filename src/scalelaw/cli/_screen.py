@@ -174,7 +174,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str
             name, justify="left" if name in left else "right", overflow="fold", no_wrap=name not in left, min_width=least
         )
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     gap()
     draw(grid)
     gap()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ._files import replacing
+from ._files import placed, replacing
 from ._json import emit
 from ._options import Data, Force, Json, Map, Out, Outcome, Where, new, read
 from ._screen import ignored, say
@@ -40,11 +40,12 @@ def export(
     new(output, SUFFIXES, force)
     trials = read(data, mapping, where, outcome)
     whole = is_store(data) and not (table or mapping or outcome)
-    with replacing(output) as path:
-        if whole:
-            with Store(data, read_only=True) as store:
-                store.export(path, where)
-        else:
+    if whole:
+        placed(output)
+        with Store(data, read_only=True) as store:
+            store.export(output, where)
+    else:
+        with replacing(output) as path:
             trials.write(path)
     if as_json:
         emit({"output": str(output), "trials": len(trials), "columns": list(trials.columns), "whole": whole})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,9 @@ def handover(
             emit({"output": [str(path) for path in paths], "trials": len(plan.specs)})
             return
         say(f"Wrote {len(plan.specs)} trials to {', '.join(map(str, paths))}.")
-        say(f"Next: {' && '.join(f'wandb sweep {path}' for path in paths)}, then the wandb agent that it names.")
+        say(
+            f"Next: {' && '.join(f'wandb sweep {shlex.quote(str(path))}' for path in paths)}, then the wandb agent that it names."
+        )
         return
     assert optuna is not None
     queued = enqueue_optuna(plan, optuna, name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ._json import emit
 from ._options import Json
 from ._screen import say
@@ -66,4 +66,4 @@ def _change(address: str, where: str, change: Callable[[Store, list[str]], int],
             emit({"storage": opened.name, "matched": len(ids), "changed": changed, "ids": ids})
             return
         were = "" if changed == len(ids) else f"; {len(ids) - changed} were so before"
-        say(f"{changed} trial{'s are' if changed != 1 else ' is'} {done}{were}.")
+        say(printable(f"{changed} trial{'s are' if changed != 1 else ' is'} {done}{were}."))

@@ -113,16 +113,21 @@ def run(
         return
     assert summary is not None
     _tell(summary, storage, as_json)
-    _leave(summary, as_json)
+    _leave(summary, storage, as_json)
 
 
-def _leave(summary: RunSummary, quiet: bool) -> None:
+def _leave(summary: RunSummary, storage: str, quiet: bool) -> None:
     """What else a person should know, and the exit code."""
+    from .._store.address import shown
+
     for path in summary.broken:
         note(f"{path} held no trial and was set aside; its trial is trained again.")
     if summary.interrupted:
         raise typer.Exit(143 if summary.interrupted == "SIGTERM" else 130)
     if summary.progress.failed or summary.progress.lost:
+        if not quiet:
+            bad = "FAILED" if summary.progress.failed else "LOST"
+            note(f"Why each did: scalelaw trials {shlex.quote(shown(storage))} --where \"status == '{bad}'\"")
         raise typer.Exit(1)
     if not summary.complete and not quiet:
         note("The budget pays for no more of them; a larger --budget goes on.")

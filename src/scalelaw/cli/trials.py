@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ._json import emit
 from ._options import Data, Json, Map, Outcome, Where
 from ._screen import ignored, note, number, say, spark, table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["trials"]
 
 _SHOWN = 50
+_LONGEST = 160
 _Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", help=f"The first N rows.  [default: {_SHOWN}; with --json all]")
 ]
@@ -33,7 +35,7 @@ def trials(
     outcome: Outcome = None,
     as_json: Json = False,
 ) -> None:
-    """List trials: id, how each ended, the settings that differ, loss, tags.
+    """List trials: id, how each ended, the settings that differ, loss, tags, and why one failed.
 
     Example: scalelaw trials study.db --where "status == 'FAILED'"
     """
@@ -47,6 +49,8 @@ def trials(
     if as_json:
         for row, curve in zip(rows, found.curves, strict=True) if curves else ():
             row["curve"] = None if curve is None else {"steps": curve.steps, "losses": curve.losses}
+        for row, error in zip(rows, found.errors, strict=True):
+            row.setdefault("error", error)  # a setting may be called so
         emit({"total": found.total, "varying": found.varying, "trials": rows})
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.statuses.items())
@@ -60,9 +64,11 @@ def trials(
 def _draw(found: Listing, rows: list[dict[str, Any]], curves: bool) -> None:
     names = [name for name in ("id", "status", *found.varying, "loss", "tags", "reason") if name in found.trials]
     cells = [tuple(str(row[name]) if name == "id" else number(row[name]) for name in names) for row in rows]
-    if curves:
-        names.append("curve")
-        drawn = ["" if curve is None else spark(curve.losses) for curve in found.curves]
-        cells = [(*each, line) for each, line in zip(cells, drawn, strict=True)]
-    words = [name for name in names if any(isinstance(row.get(name), str) for row in rows)]
-    table(names, cells, left=(*words, "curve"))
+    drawn = ["" if curve is None else spark(curve.losses) for curve in found.curves]
+    why = [textwrap.shorten(printable(error or ""), _LONGEST, placeholder=" ...") for error in found.errors]
+    for name, words in (("curve", drawn if curves else []), ("error", why if any(why) else [])):
+        if words:
+            names.append(name)
+            cells = [(*each, word) for each, word in zip(cells, words, strict=True)]
+    left = [name for name in names if any(isinstance(row.get(name), str) for row in rows)]
+    table(names, cells, left=(*left, "curve", "error"))

@@ -34,6 +34,8 @@ __all__ = ["Local", "LocalPool", "cores"]
 HEAVY = 3e11
 PAUSE = 0.01
 PRINTED = 1 << 20  # bytes that are kept of what a worker prints
+# What workers without a batch have to end by themselves.
+GRACE_SECONDS = 3.0
 
 
 class Local(Engine):
@@ -135,10 +137,16 @@ class LocalPool(Pool):
                 self._changed.wait(left)
 
     def close(self) -> None:
-        """End every worker and wait until it is gone."""
+        """End every worker and wait until it is gone. Those without a batch may do what libraries do at the end of a process."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
+            idle = [worker for worker in self._workers if worker.job is None]
+        ending = [process for worker in idle if (process := worker.dismiss()) is not None]
+        deadline = time.monotonic() + GRACE_SECONDS
+        for process in ending:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0.0))
         self.cancel()
         for worker in self._workers:
             worker.join()
@@ -198,6 +206,16 @@ class _Worker:
         with self._lock:
             if self.process is not None:
                 kill(self.process)
+
+    def dismiss(self) -> subprocess.Popen[str] | None:
+        """Let the process, if there is one, end by itself: it has no batch, and gets none."""
+        with self._lock:
+            process = self.process
+            if process is not None and process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+                process.stdin = None
+        return process
 
     def join(self) -> None:
         """Wait until the thread and its process are gone. The pool is closed before this is called."""

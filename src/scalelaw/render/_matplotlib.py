@@ -45,7 +45,7 @@ def draw(figure: FigureData, theme: Theme) -> Figure:
         _title(axes, panel, theme, more)
         if panel.ramp is not None:
             cells = key_of_cells(panel, theme)
-            share = 0.66 if cells else 1.0
+            share = min(0.66, 0.97 - 0.075 * len(cells)) if cells else 1.0  # the key's lines are 0.075 apart
             part = (bottom + inner[1] * (1 - share)) / height
             bar = canvas.add_axes(((left + inner[0] + 0.10) / width, part, 0.09 / width, share * inner[1] / height))
             _bar(bar, panel.ramp, theme)
@@ -137,7 +137,7 @@ def _key(axes: Axes, entries: list[tuple[dict[str, Any], str]], theme: Theme) ->
     place = 0.05 + 0.075 * (len(entries) - 1)
     for marker, text in entries:
         axes.plot([1.045], [place], transform=axes.transAxes, clip_on=False, linestyle="none", **marker)
-        axes.text(1.075, place, text, transform=axes.transAxes, fontsize=SIZES.small - 0.4, color=theme.ink, va="center")
+        axes.text(1.075, place, text, transform=axes.transAxes, fontsize=SIZES.small - 0.9, color=theme.ink, va="center")
         place -= 0.075
 
 
@@ -158,10 +158,22 @@ def _legend(axes: Axes, canvas: Figure, theme: Theme) -> None:
         legend = axes.legend(handles, labels, **settings)
         legend.set_zorder(5)
         if not corner:
+            if best[0]:
+                _room(axes, legend.get_window_extent(canvas.canvas.get_renderer()).height, place)  # pyright: ignore[reportAttributeAccessIssue]
             break
         box = legend.get_window_extent(canvas.canvas.get_renderer())  # pyright: ignore[reportAttributeAccessIssue]
         inside = (points[:, 0] > box.x0) & (points[:, 0] < box.x1) & (points[:, 1] > box.y0) & (points[:, 1] < box.y1)
         best = min(best, (float(inside.sum()), corner), key=lambda each: each[0])
+
+
+def _room(axes: Axes, height: float, corner: str) -> None:
+    """Lengthen the vertical axis by what a legend needs, so that it covers nothing where no corner is free."""
+    share = min((height + 8.0) / axes.get_window_extent().height, 0.5)
+    scale = axes.yaxis.get_transform()
+    low, high = scale.transform(axes.get_ylim())
+    more = (high - low) * share / (1 - share)
+    ends = (low, high + more) if corner.startswith("upper") else (low - more, high)
+    axes.set_ylim(*scale.inverted().transform(ends))
 
 
 def _occupied(axes: Axes) -> Any:

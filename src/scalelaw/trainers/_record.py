@@ -127,16 +127,18 @@ class Record:
         tells how many it is the mean of.
         """
         if self.verdict is None:
+            before = self.given
             try:
-                self.given |= self._given(result)
+                self.given = {**before, **self._given(result)}
                 self._decide(self._judged())
             except (TypeError, ValueError) as error:
+                self.given = before  # so that a better result, if one is told, is not judged by this one
                 return self.failed(" ".join(str(error).split()))
         return self._trial()
 
     def failed(self, error: str) -> Trial:
         """The trial, where something went wrong; what was seen before that counts."""
-        self._decide({"status": Status.FAILED, "error": error[:500]})
+        self._decide({"status": Status.FAILED, "error": str(error)[:500]})
         return self._trial()
 
     def pruned(self) -> Trial:

@@ -190,6 +190,8 @@ def _judged(record: Record, reader: _Reader, ended: Ended, name: str, path: Path
 def _written(path: Path) -> tuple[Mapping[str, Any] | None, str]:
     """The result file's content; None where there is none; and what is wrong with it."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            return None, "its result file is no file"
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_RESULT)
     except FileNotFoundError:

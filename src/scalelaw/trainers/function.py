@@ -18,6 +18,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -77,11 +78,20 @@ class Function(Reported):
         except SystemExit as end:
             error = f"it called exit ({end.code})"
         except BaseException as raised:  # a result of its trial, whatever a library derives its exceptions from
-            error = one_line(raised)
+            error = one_line(raised) + _place(raised, str(order.settings["function"]))
         if error:
             gc.collect()  # what its frames held, an accelerator's memory above all
             return record.failed(error)
         return record.end(result)
+
+
+def _place(raised: BaseException, text: str) -> str:
+    """Where it was raised: the last line in the function's own folder that led there; empty where none did."""
+    place, _ = _parts(text)
+    file = place if place.endswith(".py") else getattr(sys.modules.get(place), "__file__", None)
+    frames = () if file is None else traceback.extract_tb(raised.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(str(file)).parent)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def function_settings(function: Train) -> dict[str, Any]:
