@@ -388,7 +388,7 @@ def test_of_many_reasons_the_most_frequent_are_told(folder: Path) -> None:
     summary = run(study, folder / "study.db", max_parallel=1, batch=50)
     assert summary.progress.failed == 150
     assert len(summary.errors) == 100
-    assert next(iter(summary.errors.items())) == ("ValueError: always", 3)
+    assert next(iter(summary.errors.items())) == ("ValueError: always (odd.py, line 2)", 3)
     assert "(3 of them: ValueError: always)" in summary.message
 
 
