@@ -389,7 +389,7 @@ def test_of_many_reasons_the_most_frequent_are_told(folder: Path) -> None:
     assert summary.progress.failed == 150
     assert len(summary.errors) == 100
     assert next(iter(summary.errors.items())) == ("ValueError: always (odd.py, line 2)", 3)
-    assert "(3 of them: ValueError: always)" in summary.message
+    assert "(3 of them: ValueError: always (odd.py, line 2))" in summary.message
 
 
 def test_what_functions_print_takes_no_room(folder: Path) -> None:
