@@ -149,6 +149,20 @@ class StoreContract:
             store.lock()
             store.lock()
 
+    def test_a_closed_store_is_closed(self, address: Address) -> None:
+        path = address()
+        store = Store(path)
+        store.put([trial(0)])
+        store.close()
+        store.close()
+        for use in (lambda: store.put([trial(1)]), store.trials, store.lock):
+            with pytest.raises(StoreError, match="this store is closed"):
+                use()
+        with Store(path, read_only=True) as again:
+            assert len(again) == 1
+        with pytest.raises(StoreError, match="this store is closed"):
+            again.trials()
+
     # ---- what people say of trials ----------------------------------------------------------------------------------
 
     def test_tags(self, address: Address) -> None:

@@ -409,6 +409,7 @@ BAD: dict[str, tuple[str, str | bytes, tuple[str, ...], tuple[str, ...]]] = {
     "bad filter": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--where", "widht > 9"), ("'width'", "--where")),
     "filter of code": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--where", "open('x')"), ("--where",)),
     "bad map": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--map", "lss=loss"), ("--map", "'loss'")),
+    "map to two": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--map", "loss=x,tokens=x"), ("--map", "loss and tokens")),
     "map to nothing": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--map", "loss=lozz"), ("t.csv", "lozz")),
     "unknown over": ("t.csv", GOOD, ("fit", "FILE", "--law", "power", "--over", "widht"), ("'width'",)),
     "law of other inputs": ("t.csv", GOOD, ("fit", "FILE", "--law", "chinchilla"), ("t.csv", "parameters")),

@@ -99,6 +99,7 @@ def test_numbers_read_back_to_the_same(value: float) -> None:
         ("echo '{\"loss\": 9}'; echo '{\"loss\": 2}'", Status.COMPLETE, 2.0),
         ('echo starting; echo \'{"epoch": 1}\'; echo "[1, 2]"; echo \'{"loss": 2}\' ; echo bye', Status.COMPLETE, 2.0),
         ("printf '{\"loss\": 2}'", Status.COMPLETE, 2.0),
+        ("printf '\\357\\273\\277{\"loss\": 2}\\n'", Status.COMPLETE, 2.0),  # behind a byte-order mark
         ("echo '{\"loss\": 2}' >&2; echo '{\"loss\": 3}'", Status.COMPLETE, 3.0),
         ("echo '{\"loss\": 3}'; echo '{\"loss\": 2}' > $SCALELAW_RESULT", Status.COMPLETE, 2.0),
         ('echo \'{"step": 1, "loss": 3}\'; echo \'{"step": 2, "loss": NaN}\'; sleep 60', Status.DIVERGED, None),

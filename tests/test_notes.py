@@ -135,6 +135,13 @@ def test_what_cannot_be_spoken_of(store: Path, capsys: pytest.CaptureFixture[str
     assert [each.name for each in store.parent.iterdir()] == ["study.db"]
 
 
+def test_an_id_that_no_trial_has_is_no_file(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("tag", store, "ffff", "pilot", code=2)
+    told = capsys.readouterr().err
+    assert "no trial has this id" in told
+    assert "file" not in told
+
+
 def test_a_reason_of_several_lines_is_told_in_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("exclude", store, "width == 8", "--reason", "one\ntwo\x1b[31m")
     assert capsys.readouterr().out == "1 trial is left out (one two [31m).\n"

@@ -208,7 +208,7 @@ def find_runs(
             raise RunError("no run in DATA that finished or diverged meets this", str(run), "Loosen the condition")
         return met.where(ended)
     known: list[str] = [str(name) for name in data["id"]] if data is not None and "id" in data else []
-    places = [place_of(name.strip(), known) for name in str(run).split(",")]
+    places = [place_of(name.strip(), known, file=True) for name in str(run).split(",")]
     assert data is not None
     return data.where(np.array(places))
 

@@ -37,6 +37,7 @@ class Database(abc.ABC):
         identity: the same for one store however it is called, as far as that can be told.
         network: the kind of network file system that it lies on, if it does.
         engine: connections; each transaction of a writer is alone with the database, each of a reader sees one state of it.
+        closed: no transaction can be made any more.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Database(abc.ABC):
     identity: str
     network: str | None = None
     engine: sa.Engine
+    closed: bool = False
 
     @abc.abstractmethod
     def explained(self) -> AbstractContextManager[None]:
@@ -52,6 +54,7 @@ class Database(abc.ABC):
     @contextlib.contextmanager
     def transaction(self) -> Generator[sa.Connection]:
         """A transaction. Raises StoreError where it could not be made, or may not last."""
+        self.must_be_open()
         with self.explained(), self.engine.begin() as connection:
             yield connection
 
@@ -66,6 +69,20 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def rest(self) -> None:
         """End a writer's work."""
+
+    def must_be_open(self) -> None:
+        """Raises StoreError where `close` was called."""
+        if self.closed:
+            raise StoreError("this store is closed", self.name, "Open it again")
+
+    def close(self, *, rest: bool) -> None:
+        """Give the connections up; with `rest`, a writer's work ends. A second time does nothing."""
+        if not self.closed:
+            if rest:
+                self.rest()
+            else:
+                self.engine.dispose()
+        self.closed = True
 
     def prepare(self) -> None:
         """Make the tables of a new store; bring those of an old one up to date, after a backup, while nobody else drives.

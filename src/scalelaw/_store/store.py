@@ -122,6 +122,7 @@ class Store:
         Raises:
             StoreError: another process is; the message gives its id. Or the spool holds another store's results.
         """
+        self._database.must_be_open()
         if self._lock is None:
             with contextlib.ExitStack() as undone:
                 lock = self._database.lock()
@@ -133,12 +134,9 @@ class Store:
 
     def close(self) -> None:
         """Close the file, and give up being its driver."""
-        if self.read_only:
-            self._database.engine.dispose()
-        else:
-            if self._lock is not None:
-                spool.sweep(self.spool)
-            self._database.rest()
+        if self._lock is not None:
+            spool.sweep(self.spool)
+        self._database.close(rest=not self.read_only)
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -116,7 +116,11 @@ def parse_mapping(given: Mapping[str, str] | str | Path) -> dict[str, str]:
             raise DataError(f"{key!r} is no quantity", "--map", f"Write quantity=column. {hint}")
         if not isinstance(column, str) or not column:
             raise DataError(f"no column is given for {key!r}", "--map", "Write quantity=column, for example loss=final_loss")
-        named[known.column if known else "step"] = column
+        name = known.column if known else "step"
+        if other := next((each for each, given in named.items() if given == column and each != name), None):
+            mend = "Give each quantity a column of its own"
+            raise DataError(f"the column {column!r} cannot be both {other} and {name}", "--map", mend)
+        named[name] = column
     return named
 
 

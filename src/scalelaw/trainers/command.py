@@ -13,6 +13,7 @@ or writes its result as JSON to `{result}`. Whatever else it prints is kept for 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shlex
@@ -204,7 +205,7 @@ def _written(path: Path) -> tuple[Mapping[str, Any] | None, str]:
 
 def _object(text: bytes) -> dict[str, Any] | None:
     """A JSON object, also with NaN and Infinity as Python writes them; None for anything else."""
-    if not text.lstrip().startswith(b"{"):
+    if not text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return None
     try:
         value = json.loads(text)
