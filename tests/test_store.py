@@ -238,16 +238,15 @@ def test_a_log_that_was_taken_away_is_told_before_results_are_deleted(tmp_path: 
 
 def test_a_spool_holds_the_results_of_one_store(tmp_path: Path) -> None:
     ours, scratch = Trial(TrialSpec("ours", {"width": 1}, {}), Status.COMPLETE, loss=1.0), tmp_path / "scratch"
-    with (
-        Store(tmp_path / "a.db", spool=scratch) as one,
-        Store(tmp_path / "b.db", spool=scratch) as other,
-    ):
+    with Store(tmp_path / "a.db", spool=scratch) as one:
         one.lock()
         token = spool.mark(one.spool)
         for _ in range(2):
-            with pytest.raises(StoreError, match=r"another store \(.*a\.db\)"):
+            with (
+                Store(tmp_path / "b.db", spool=scratch) as other,
+                pytest.raises(StoreError, match=r"another store \(.*a\.db\)"),
+            ):
                 other.lock()
-            other.close()
         assert spool.marked(one.spool, token), "who is refused takes nothing away"
         spool.write(one.spool, ours)
     # Its driver ended with an error before it had read all of it: the folder stays its own.
