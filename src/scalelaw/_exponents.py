@@ -15,7 +15,8 @@ another group, data set and model; Step Law's grid, on which the estimator is te
                     (Porian)
     over compute    rate -0.125, batch 0.33 (Bi et al. 2024, arXiv:2401.02954); -0.18 and 0.35 (Porian)
 
-The standard deviations are about twice the sources' own scatter.
+Every source lies within one standard deviation of the mean. (`_drifting.py` has a prior of its own for settings that were kept: of the
+rate over parameters *with tokens in proportion*, for the excess alone.)
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from numpy.typing import NDArray
 
 from .notation import quantity
 
-__all__ = ["NATS", "PUBLISHED", "known_exponents"]
+__all__ = ["PUBLISHED", "known_exponents"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 # ln parameters per ln of a scale column; 1 where none is named.
-NATS = {"width": 2.0}
+_NATS = {"width": 2.0}
 # (hyperparameter, scale column) -> mean and standard deviation.
 PUBLISHED = {
     ("learning_rate", "parameters"): (-0.3, 0.35),
@@ -51,7 +52,7 @@ def known_exponents(hyper: Sequence[str], over: Sequence[str], sd: float) -> tup
     Args:
         sd: per nat of parameters, of the pairs of which nothing is published.
     """
-    pairs = [[PUBLISHED.get((_column(name), _column(size)), (0.0, sd * NATS.get(size, 1.0))) for size in over] for name in hyper]
+    pairs = [[PUBLISHED.get((_column(name), _column(size)), (0.0, sd * _NATS.get(size, 1.0))) for size in over] for name in hyper]
     found = np.array(pairs, dtype=np.float64).reshape(len(hyper), len(over), 2)
     return found[..., 0], found[..., 1]
 
