@@ -35,6 +35,10 @@ def starting(spec, report):
 def short(spec, report):
     return 1.0
 
+def leaving(spec, report):
+    tell(subprocess.Popen(["sleep", "600"]).pid)
+    return 1.0
+
 def forking(spec, report):
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
     child.start()
@@ -128,6 +132,12 @@ def test_a_cancelled_worker_takes_along_what_its_function_started(folder: Path) 
         with pytest.raises(WorkerLostError):
             future.result(20)
         assert gone(number)
+
+
+def test_a_worker_that_ends_by_itself_takes_along_what_its_trials_left(folder: Path) -> None:
+    with LocalPool(1) as pool:
+        assert pool.submit(batch(folder, "leaving"), folder / "spool").result(20) == (SPEC.id,)
+    assert gone(child(folder))
 
 
 def test_a_lost_worker_is_told_though_its_forked_child_lives_and_the_child_is_ended(folder: Path) -> None:

@@ -15,8 +15,8 @@ another group, data set and model; Step Law's grid, on which the estimator is te
                     (Porian)
     over compute    rate -0.125, batch 0.33 (Bi et al. 2024, arXiv:2401.02954); -0.18 and 0.35 (Porian)
 
-Every source lies within one standard deviation of the mean. (`_drifting.py` has a prior of its own for settings that were kept: of
-the rate over parameters *with tokens in proportion*, for the excess alone.)
+Every source lies within one standard deviation of the mean. (`_drifting.py` has a prior of its own for settings that were kept,
+of the rate over parameters *with tokens in proportion*, for the excess alone.)
 """
 
 from __future__ import annotations

@@ -142,11 +142,11 @@ class LocalPool(Pool):
             self._open = False
             self._changed.notify_all()
             idle = [worker for worker in self._workers if worker.job is None]
-        ending = [process for worker in idle if (process := worker.dismiss()) is not None]
+        for worker in idle:
+            worker.dismiss()
         deadline = time.monotonic() + GRACE_SECONDS
-        for process in ending:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - time.monotonic(), 0.0))
+        while (idle := [worker for worker in idle if not worker.is_gone()]) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
         self.cancel()
         for worker in self._workers:
             worker.join()
@@ -207,15 +207,18 @@ class _Worker:
             if self.process is not None:
                 kill(self.process)
 
-    def dismiss(self) -> subprocess.Popen[str] | None:
+    def dismiss(self) -> None:
         """Let the process, if there is one, end by itself: it has no batch, and gets none."""
         with self._lock:
-            process = self.process
-            if process is not None and process.stdin is not None:
+            if self.process is not None and self.process.stdin is not None:
                 with contextlib.suppress(OSError):
-                    process.stdin.close()
-                process.stdin = None
-        return process
+                    self.process.stdin.close()
+                self.process.stdin = None
+
+    def is_gone(self) -> bool:
+        """Whether there is no process, or no more; what its trials left is ended with it."""
+        with self._lock:
+            return self.process is None or gone(self.process)
 
     def join(self) -> None:
         """Wait until the thread and its process are gone. The pool is closed before this is called."""
